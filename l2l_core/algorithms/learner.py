@@ -1,0 +1,131 @@
+"""What every algorithm is to those that train and evaluate it: something that adapts to tasks and predicts.
+
+Letters in shapes: B tasks, N ways, M support examples of a task, Q query examples of a task, C H W image.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from l2l_core.errors import UsageError
+from l2l_core.nn.heads import class_counts
+
+#: Query pictures [B, Q, C, H, W] to logits [B, Q, N], of the tasks that a learner was adapted to.
+Predictor: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class Learner(nn.Module, ABC):
+    """A few-shot algorithm with its parameters. A batch of tasks is a support set and a query set for each of B tasks.
+
+    support_x, query_x are floating-point pictures [B, M, C, H, W] and [B, Q, C, H, W]; support_y, query_y are int64
+    [B, M] and [B, Q] in 0..N-1, where N is one more than the largest support label and each class has support in each
+    task.
+    """
+
+    @abstractmethod
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
+        """A predictor for the tasks with these support sets.
+
+        It leaves every parameter and buffer of the learner as it was, in train and in eval mode, so nothing passes
+        from one call to the next. Gradients reach the learner's parameters through the predictor in train mode only;
+        in eval mode no graph is kept.
+
+        Raises:
+            UsageError: tensors that are not as described above.
+        """
+
+    @abstractmethod
+    def meta_loss(
+        self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The mean cross-entropy of the queries after adaptation, and the accuracy per task.
+
+        In train mode this is a training step's forward pass, so buffers (BatchNorm's running statistics) follow it.
+
+        Returns:
+            The loss, a scalar whose gradients with respect to the learner's parameters ``backward`` finds; and the
+            accuracies, fractions in [0, 1], [B], detached.
+
+        Raises:
+            UsageError: tensors that are not as described above.
+        """
+
+
+def check_support(support_x: Tensor, support_y: Tensor) -> int:
+    """N, the number of ways of these support sets.
+
+    Raises:
+        UsageError: tensors that are not as `Learner` describes them.
+    """
+    _check_pictures("support_x", support_x)
+    _check_labels("support_y", support_y, support_x)
+    ways = int(support_y.max()) + 1
+    class_counts(support_y, ways)
+    return ways
+
+
+def check_query(query_x: Tensor, support_x: Tensor) -> None:
+    """Nothing, where the queries fit the support sets.
+
+    Raises:
+        UsageError: they are not as `Learner` describes them.
+    """
+    _check_pictures("query_x", query_x)
+    if query_x.shape[0] != support_x.shape[0]:
+        raise UsageError(
+            f"query_x holds {query_x.shape[0]} tasks, but support_x holds {support_x.shape[0]}; "
+            "give a query set for each support set"
+        )
+
+
+def check_targets(query_y: Tensor, query_x: Tensor, ways: int) -> None:
+    """Nothing, where the labels fit the queries.
+
+    Raises:
+        UsageError: they are not as `Learner` describes them.
+    """
+    _check_labels("query_y", query_y, query_x)
+    smallest, largest = (int(bound) for bound in query_y.aminmax())
+    if smallest < 0 or largest >= ways:
+        raise UsageError(
+            f"the query labels run from {smallest} to {largest}, but the support has the classes 0..{ways - 1}; "
+            "number both in the same way"
+        )
+
+
+def score(logits_BQN: Tensor, query_y: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean cross-entropy over all queries, a scalar, and the accuracy per task, [B], detached.
+
+    Args:
+        logits_BQN: one row a query.
+        query_y: int64 [B, Q] in 0..N-1.
+    """
+    loss = functional.cross_entropy(logits_BQN.flatten(0, 1), query_y.flatten())
+    accuracy_B = (logits_BQN.detach().argmax(dim=-1) == query_y).to(logits_BQN.dtype).mean(dim=1)
+    return loss, accuracy_B
+
+
+def _check_pictures(name: str, pictures: Tensor) -> None:
+    if pictures.ndim != 5:
+        raise UsageError(
+            f"{name} must be [tasks, examples, C, H, W], but has shape {list(pictures.shape)}; "
+            "add the missing axes, for one task with x[None]"
+        )
+    if not pictures.numel():
+        raise UsageError(f"{name} has shape {list(pictures.shape)} and holds no picture; give at least one a task")
+    if not pictures.is_floating_point():
+        raise UsageError(f"{name} must be floating point, but is {pictures.dtype}; convert it, as in x.float() / 255")
+
+
+def _check_labels(name: str, labels: Tensor, pictures: Tensor) -> None:
+    if labels.shape != pictures.shape[:2]:
+        raise UsageError(
+            f"{name} has shape {list(labels.shape)}, but its pictures come as {list(pictures.shape[:2])} "
+            "[tasks, examples]; give one label for each"
+        )
+    if labels.dtype != torch.int64:
+        raise UsageError(f"{name} must be int64, but is {labels.dtype}; convert it with y.long()")

@@ -1,0 +1,25 @@
+"""``l2l import``: prepare a data set from files that are here already."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from l2l_core.cli.options import Root
+
+
+def run(
+    dataset: Annotated[str, typer.Argument(help="Name of the data set.")],
+    paths: Annotated[list[Path], typer.Argument(help="Its archives, or a folder that holds them or their content.")],
+    root: Root = None,
+) -> None:
+    """Check a copy of a data set that you have, and prepare its store; print where the store is.
+
+    Examples: l2l import omniglot ~/downloads/omniglot; l2l import omniglot images_background.zip images_evaluation.zip
+    """
+    from l2l_core.catalog import open_catalog
+    from l2l_core.fetch.cache import Cache
+    from l2l_core.prepare.build import import_files
+
+    catalog = open_catalog()
+    print(import_files(catalog.dataset(dataset), catalog, Cache.at(root), paths))

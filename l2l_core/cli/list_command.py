@@ -1,0 +1,90 @@
+"""``l2l list``: what there is."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from l2l_core.cli.options import AsJson, Root, print_json, print_table
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    datasets = "datasets"
+    benchmarks = "benchmarks"
+    methods = "methods"
+
+
+def run(
+    kind: Annotated[Kind | None, typer.Argument(help="Only these; everything without it.")] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """List data sets, benchmarks and methods.
+
+    Examples: l2l list; l2l list benchmarks --json
+    """
+    tables = {Kind.datasets: _datasets, Kind.benchmarks: _benchmarks, Kind.methods: _methods}
+    kinds = list(Kind) if kind is None else [kind]
+    rows = {each.value: tables[each](root) for each in kinds}
+    if as_json:
+        print_json(rows if kind is None else rows[kind.value])
+        return
+    for number, (title, entries) in enumerate(rows.items()):
+        if kind is None:
+            print(("\n" if number else "") + title.upper())
+        header = list(entries[0])
+        print_table(header, [[_text(value) for value in entry.values()] for entry in entries])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _datasets(root: Root) -> list[dict[str, object]]:
+    from l2l_core.catalog import open_catalog
+    from l2l_core.fetch.cache import Cache
+    from l2l_core.prepare.build import is_prepared
+
+    catalog, cache = open_catalog(), Cache.at(root)
+    records = [catalog.dataset(name) for name in catalog.datasets]
+    return [
+        {
+            "name": record.name,
+            "title": record.title,
+            "classes": record.raw.classes,
+            "examples": record.raw.examples,
+            "download": f"{record.size_bytes / 1e6:.1f} MB" if record.files else "none",
+            "licence": record.licence,
+            "here": is_prepared(record, cache),
+        }
+        for record in records
+    ]
+
+
+def _benchmarks(root: Root) -> list[dict[str, object]]:
+    from l2l_core.catalog import open_catalog
+
+    catalog = open_catalog()
+    records = [catalog.benchmark(name) for name in catalog.benchmarks]
+    return [
+        {
+            "name": record.name,
+            "dataset": record.dataset,
+            "split": record.split,
+            "ways": record.ways,
+            "shots": record.shots,
+            "queries": record.queries,
+            "episodes": record.episodes,
+        }
+        for record in records
+    ]
+
+
+def _methods(root: Root) -> list[dict[str, object]]:
+    from l2l_core.algorithms.methods import METHODS
+
+    return [{"name": name, "description": spec.description} for name, spec in METHODS.items()]

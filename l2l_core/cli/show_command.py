@@ -1,0 +1,94 @@
+"""``l2l show``: all that is known of one data set, benchmark or method."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from l2l_core.cli.options import AsJson, Root, print_json
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="A data set, a benchmark or a method.")],
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show an entry: sources, checksums, splits, papers; a protocol and its published figures; a method's recipe.
+
+    Examples: l2l show omniglot; l2l show omniglot-5w1s --json
+    """
+    found = _find(name, root)
+    if as_json:
+        print_json(found)
+    else:
+        _print_fields(found)
+
+
+def _find(name: str, root: Root) -> dict[str, Any]:
+    from l2l_core.algorithms.methods import METHODS
+    from l2l_core.catalog import open_catalog
+    from l2l_core.errors import UnknownNameError
+
+    catalog = open_catalog()
+    if name in catalog.datasets:
+        return _dataset(name, root)
+    if name in catalog.benchmarks:
+        papers = catalog.papers()
+        record = catalog.benchmark(name)
+        published = [asdict(row) for row in catalog.published(name)]
+        for row in published:
+            del row["benchmark"]
+        return {**asdict(record), "papers": [asdict(papers[key]) for key in record.papers], "published": published}
+    if name in METHODS:
+        spec = METHODS[name]
+        training = {f"training_{ways}w{shots}s": asdict(spec.training(ways, shots)) for ways in (5, 20) for shots in (1, 5)}
+        return {"name": name, "description": spec.description, **training}
+    raise UnknownNameError(
+        "data set, benchmark or method", name, [*catalog.datasets, *catalog.benchmarks, *METHODS]
+    )
+
+
+def _dataset(name: str, root: Root) -> dict[str, Any]:
+    from l2l_core.catalog import open_catalog
+    from l2l_core.fetch.cache import Cache
+    from l2l_core.prepare.build import store_path
+    from l2l_core.records import SUBSETS
+
+    catalog = open_catalog()
+    record = catalog.dataset(name)
+    papers = catalog.papers()
+    found = asdict(record)
+    for split in record.splits:
+        classes = catalog.split(name, split)
+        found["splits"][split]["classes"] = {subset: len(classes.classes(subset)) for subset in SUBSETS}
+    found["licence"] = asdict(catalog.licences()[record.licence])
+    found["papers"] = [asdict(papers[key]) for key in record.papers]
+    path = store_path(record, Cache.at(root))
+    return {**found, "store": str(path), "here": path.exists()}
+
+
+def _print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            print(f"{indent}{name}")
+            _print_fields(value, indent + "    ")
+        elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+            print(f"{indent}{name}")
+            for item in value:
+                print(f"{indent}  - " + _one_line(item))
+        elif value not in (None, (), []):
+            print(f"{indent}{name:<{width}}  {_plain(value)}")
+
+
+def _one_line(item: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} {_plain(value)}" for name, value in item.items() if value not in (None, (), []))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return str(value)

@@ -1,0 +1,89 @@
+"""Which examples belong to which class, as arrays: all that sampling needs to know of a data set."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from l2l_core.data.sampling import IntArray
+from l2l_core.errors import TaskError
+
+
+@dataclass(frozen=True, eq=False)
+class ClassIndex:
+    """The examples of each class.
+
+    Attributes:
+        labels: the data set's own label of each class; the position in it is the class's row.
+        starts_C, counts_C: int64 [C]; the examples of row c are the places starts[c] to starts[c] + counts[c] − 1.
+        order: int64 [M], example id at each place; None where the examples lie sorted by class, so that place and id
+            are the same.
+        names: what to call each class in messages; the labels for None.
+    """
+
+    labels: Sequence[Hashable]
+    starts_C: IntArray
+    counts_C: IntArray
+    order: IntArray | None = None
+    names: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, row: int) -> str:
+        """What to call a class in a message."""
+        return str(self.labels[row]) if self.names is None else self.names[row]
+
+    def ids(self, places: IntArray) -> IntArray:
+        """Example ids at some places, same shape."""
+        return places if self.order is None else self.order[places]
+
+    @cached_property
+    def rows(self) -> dict[Hashable, int]:
+        """Label to row."""
+        return {label: row for row, label in enumerate(self.labels)}
+
+    @cached_property
+    def rank_C(self) -> IntArray:
+        """Place of each row when the labels are sorted, int64 [C].
+
+        Raises:
+            TaskError: the labels cannot be sorted.
+        """
+        labels: Sequence[Any] = self.labels
+        try:
+            by_label = sorted(range(len(labels)), key=lambda row: labels[row])
+        except TypeError as error:
+            raise TaskError(f"the labels cannot be put in order ({error}); give labels of one type") from None
+        rank_C = np.empty(len(labels), np.int64)
+        rank_C[by_label] = np.arange(len(labels))
+        return rank_C
+
+    @cached_property
+    def values_C(self) -> IntArray:
+        """The labels as integers, int64 [C].
+
+        Raises:
+            TaskError: some label is no integer.
+        """
+        for label in self.labels:
+            if not isinstance(label, int | np.integer):
+                raise TaskError(f"label {label!r} is no integer, so it cannot be a target; add RemapLabels")
+        return np.array(self.labels, np.int64)
+
+    @classmethod
+    def of_labels(cls, labels: Sequence[Hashable]) -> "ClassIndex":
+        """The index of examples given by their labels, one an example; classes in order of first appearance."""
+        members: dict[Hashable, list[int]] = {}
+        for example, label in enumerate(labels):
+            members.setdefault(label, []).append(example)
+        counts_C = np.array([len(ids) for ids in members.values()], np.int64)
+        order = np.array([example for ids in members.values() for example in ids], np.int64)
+        return cls(tuple(members), np.cumsum(counts_C) - counts_C, counts_C, order)
+
+    @classmethod
+    def of_counts(cls, counts_C: IntArray, names: Sequence[str]) -> "ClassIndex":
+        """The index of examples that lie sorted by class; the labels are 0 to C − 1."""
+        return cls(range(len(counts_C)), np.cumsum(counts_C) - counts_C, counts_C, None, names)

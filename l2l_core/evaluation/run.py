@@ -1,0 +1,103 @@
+"""Evaluating a learner on the episodes of a benchmark."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+from tqdm import tqdm
+
+from l2l_core.algorithms.learner import Learner
+from l2l_core.data.benchmarks import Benchmark
+from l2l_core.data.generator import TaskGenerator
+from l2l_core.evaluation.report import Report, versions
+from l2l_core.evaluation.statistics import mean_ci95
+
+BATCH = 16
+"""Episodes a batch: enough to fill two cores, few enough to fit a GPU with 20-way tasks."""
+
+
+def evaluate(
+    benchmark: Benchmark,
+    learner: Learner,
+    episodes: int | None = None,
+    seed: int | None = None,
+    *,
+    method: str | None = None,
+    weights: str | None = None,
+    progress: bool = False,
+) -> Report:
+    """The accuracy of a learner on a benchmark's own episodes, with its 95% interval.
+
+    Every learner gets the same episodes, so two reports with the same `episodes_digest` compare episode by episode.
+
+    Args:
+        benchmark: the opened protocol (see `load_benchmark`).
+        learner: what adapts; it is in evaluation mode meanwhile, and left as it was.
+        episodes: how many, at least 2; the protocol's number for None.
+        seed: of the episodes; the protocol's for None.
+        method, weights: what to call the learner and its weights in the report.
+        progress: whether to show a bar on stderr, where that is a terminal.
+
+    Raises:
+        StoreError: the data set is not in the cache (says how to get it), or damaged.
+        UsageError: `episodes` is below 2.
+    """
+    record = benchmark.record
+    generator = benchmark.episodes(seed=seed)
+    episodes = record.episodes if episodes is None else episodes
+    start = time.perf_counter()
+    accuracies = accuracies_of(learner, generator, episodes, progress=progress)
+    seconds = time.perf_counter() - start
+    accuracy, ci95 = mean_ci95(accuracies)
+    return Report(
+        benchmark=record.name,
+        dataset=record.dataset,
+        split=record.split,
+        subset=record.subset,
+        method=method or type(learner).__name__,
+        weights=weights,
+        ways=record.ways,
+        shots=record.shots,
+        queries=record.queries,
+        episodes=episodes,
+        seed=generator.seed,
+        accuracy=accuracy,
+        ci95=ci95,
+        accuracies=tuple(accuracies),
+        seconds=seconds,
+        episodes_digest=generator.digest(episodes),
+        versions=versions(),
+    )
+
+
+def accuracies_of(
+    learner: Learner, generator: TaskGenerator, episodes: int, *, progress: bool = False
+) -> list[float]:
+    """The accuracy of a learner on each of the first `episodes` episodes, fractions in [0, 1].
+
+    Args:
+        learner: what adapts; it is in evaluation mode meanwhile, and left as it was.
+        generator: gives the episodes.
+        episodes: how many.
+        progress: whether to show a bar on stderr, where that is a terminal.
+    """
+    was_training = learner.training
+    learner.eval()
+    try:
+        with tqdm(desc="evaluating", total=episodes, unit=" episodes", disable=None if progress else True, leave=False) as bar:
+            accuracies: list[float] = []
+            for indices in _batches(episodes):
+                episode = generator.batch(indices)
+                with torch.no_grad():
+                    logits_BQN = learner.adapt(episode.support_x, episode.support_y)(episode.query_x)
+                correct_BQ = logits_BQN.argmax(dim=-1) == episode.query_y
+                accuracies += correct_BQ.double().mean(dim=1).tolist()
+                bar.update(len(indices))
+    finally:
+        learner.train(was_training)
+    return accuracies
+
+
+def _batches(episodes: int) -> Iterator[range]:
+    for start in range(0, episodes, BATCH):
+        yield range(start, min(start + BATCH, episodes))

@@ -1,0 +1,1 @@
+"""Raw files to prepared store: `build` drives, `readers` know the layouts."""

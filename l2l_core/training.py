@@ -1,0 +1,235 @@
+"""Training a learner on the episodes of a benchmark's training classes, and keeping what validates best.
+
+Step s of a run trains on episodes s·b to (s + 1)·b − 1 of the run's seed, b a step; the budget only says when to stop. So
+a run of some minutes is the beginning of a longer one, and is repeated exactly by giving its number of episodes.
+"""
+
+import json
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from tqdm import tqdm
+
+from l2l_core.algorithms.learner import Learner
+from l2l_core.algorithms.methods import TrainingDefaults, get_method
+from l2l_core.data.benchmarks import Benchmark
+from l2l_core.data.generator import TaskGenerator
+from l2l_core.errors import ContentError, L2LError, UsageError
+from l2l_core.evaluation.report import versions
+from l2l_core.evaluation.run import accuracies_of
+from l2l_core.evaluation.statistics import mean_ci95
+from l2l_core.fetch.cache import replacing
+
+VALIDATION_EPISODES: Final = 100
+VALIDATE_EVERY: Final = 100
+"""Steps between validations: at a few tenths of a second a step, some 5 % of the time goes into them."""
+
+
+class DivergedError(L2LError):
+    """The training loss is no longer a finite number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a run stood when it was validated.
+
+    Attributes:
+        episodes: trained on so far.
+        seconds: since the start, validation included.
+        loss: mean training loss since the checkpoint before.
+        accuracy, ci95: on the validation episodes, fractions.
+    """
+
+    episodes: int
+    seconds: float
+    loss: float
+    accuracy: float
+    ci95: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """What a run did; with the weights it makes their card.
+
+    Attributes:
+        benchmark, method, seed: what was trained on what, from which seed.
+        settings: form of the training episodes and the optimiser's schedule.
+        episodes, seconds: spent in all.
+        history: one checkpoint a validation; the weights are those of the most accurate.
+        versions: of the packages that matter.
+    """
+
+    benchmark: str
+    method: str
+    seed: int
+    settings: TrainingDefaults
+    episodes: int
+    seconds: float
+    history: tuple[Checkpoint, ...]
+    versions: Mapping[str, str]
+
+    @property
+    def best(self) -> Checkpoint:
+        """The most accurate checkpoint, the earliest of equals."""
+        return max(self.history, key=lambda checkpoint: checkpoint.accuracy)
+
+
+def build_learner(benchmark: Benchmark, method: str, seed: int = 0) -> Learner:
+    """An untrained learner for a benchmark; its initial weights are a function of the seed.
+
+    Raises:
+        UnknownNameError: no such method.
+        StoreError: the data set is not in the cache (says how to get it), or damaged.
+    """
+    spec = get_method(method)
+    channels = benchmark.dataset()[0][0].shape[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return spec.build(benchmark.record.ways, benchmark.record.shots, channels)
+
+
+def train(
+    benchmark: Benchmark,
+    method: str,
+    *,
+    minutes: float | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> tuple[Learner, TrainingRun]:
+    """A learner trained on the benchmark's training classes, with the weights that did best on its validation classes.
+
+    Args:
+        benchmark: the opened protocol.
+        method: name of the method; its recipe says how episodes are formed.
+        minutes: time budget, validation included.
+        episodes: budget in training episodes; one of the two budgets, exactly.
+        seed: of the initial weights and of the episodes.
+        progress: whether to show a bar on stderr, where that is a terminal.
+
+    Raises:
+        UnknownNameError: no such method.
+        UsageError: no budget, two, or one that is not positive.
+        TaskError: the training classes cannot give the recipe's episodes.
+        DivergedError: the loss became infinite or NaN.
+        StoreError: the data set is not in the cache (says how to get it), or damaged.
+    """
+    if (minutes is None) == (episodes is None) or (minutes or episodes or 0) <= 0:
+        raise UsageError(f"found minutes = {minutes} and episodes = {episodes}; give one of them, above 0")
+    record = benchmark.record
+    settings = get_method(method).training(record.ways, record.shots)
+    learner = build_learner(benchmark, method, seed)
+    form = settings.train_ways, settings.train_shots, settings.train_queries
+    generator = TaskGenerator(benchmark.dataset("train"), *form, seed=seed)
+    # Other episodes than any seed that a user would train or test with.
+    validation = benchmark.episodes("validation", seed=2**63 + seed)
+    optimiser = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate)
+    learner.train()
+    history: list[Checkpoint] = []
+    best: dict[str, Tensor] = {}
+    best_accuracy = -1.0
+    losses: list[float] = []
+    start, done = time.perf_counter(), 0
+    budget = 60 * minutes if minutes is not None else float(episodes or 0)
+    unit = " s" if minutes is not None else " episodes"
+    bar_format = "{l_bar}{bar}| {n:.0f}/{total:.0f}{unit} [{elapsed}<{remaining}{postfix}]"
+    disable = None if progress else True
+    with tqdm(desc=f"training {method}", total=budget, unit=unit, bar_format=bar_format, disable=disable) as bar:
+        spent = 0.0
+        while spent < budget:
+            losses.append(_step(learner, optimiser, generator, settings, done))
+            done += settings.meta_batch
+            spent = _spent(start, done, minutes)
+            if done // settings.meta_batch % VALIDATE_EVERY == 0 or spent >= budget:
+                accuracy, ci95 = mean_ci95(accuracies_of(learner, validation, VALIDATION_EPISODES))
+                seconds = time.perf_counter() - start
+                history.append(Checkpoint(done, seconds, sum(losses) / len(losses), accuracy, ci95))
+                losses.clear()
+                if accuracy > best_accuracy:
+                    best_accuracy = accuracy
+                    best = {name: value.clone() for name, value in learner.state_dict().items()}
+                bar.set_postfix_str(f"loss {history[-1].loss:.3f}, validation {100 * accuracy:.1f} %")
+                spent = _spent(start, done, minutes)
+            bar.n = min(spent, budget)
+            bar.refresh()
+    learner.load_state_dict(best)
+    learner.eval()
+    seconds = time.perf_counter() - start
+    run = TrainingRun(record.name, method, seed, settings, done, seconds, tuple(history), versions())
+    return learner, run
+
+
+def _spent(start: float, episodes: int, minutes: float | None) -> float:
+    return float(episodes) if minutes is None else time.perf_counter() - start
+
+
+def _step(
+    learner: Learner,
+    optimiser: torch.optim.Optimizer,
+    generator: TaskGenerator,
+    settings: TrainingDefaults,
+    done: int,
+) -> float:
+    """One step of the outer loop on the next episodes; its loss."""
+    for group in optimiser.param_groups:
+        halvings = done // settings.halve_every if settings.halve_every else 0
+        group["lr"] = settings.learning_rate * 0.5**halvings
+    loss, _ = learner.meta_loss(*generator.batch(range(done, done + settings.meta_batch)))
+    if not loss.isfinite():
+        raise DivergedError(
+            f"the training loss is {loss.item()} after {done:,} episodes; give a lower learning rate or another seed"
+        )
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+def save_weights(path: Path, learner: Learner, run: TrainingRun) -> None:
+    """Write a learner's weights as one safetensors file that carries the run as its card, whole or not at all.
+
+    Raises:
+        CacheError: the file cannot be written.
+    """
+    tensors = {name: value.contiguous() for name, value in learner.state_dict().items()}
+    content = safetensors.torch.save(tensors, {"card": json.dumps(asdict(run))})
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def load_weights(path: Path, learner: Learner, benchmark: Benchmark, method: str) -> dict[str, Any]:
+    """Fill a learner with the weights of a file; gives the file's card.
+
+    Raises:
+        ContentError: the file is absent or not such a file, belongs to another method, or a tensor does not fit (named).
+    """
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        length = struct.unpack("<Q", content[:8])[0]
+        card: dict[str, Any] = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["card"])
+        card["method"], card["benchmark"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, struct.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it holds no weights with a card ({error})"
+        raise ContentError(f"cannot use {path}: {reason}; give a file that `l2l train` wrote") from None
+    if card["method"] != method:
+        raise ContentError(f"{path} holds weights of {card['method']}, not of {method}; give --method {card['method']}")
+    expected = learner.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        found, wanted = (list(table[name].shape) if name in table else "absent" for table in (tensors, expected))
+        if found != wanted:
+            raise ContentError(
+                f"{path} was trained for {card['benchmark']} and does not fit {benchmark.record.name}: "
+                f"{name} is {found} in the file and {wanted} in the learner; train on {benchmark.record.name}"
+            )
+    learner.load_state_dict(tensors)
+    return card
