@@ -255,9 +255,7 @@ class Catalog:
     roots: tuple[Path, ...]
 
     def _entries(self, kind: str) -> dict[str, Path]:
-        return {
-            path.stem: path for root in self.roots for path in sorted((root / "catalog" / kind).glob("*.toml"))
-        }
+        return {path.stem: path for root in self.roots for path in sorted((root / "catalog" / kind).glob("*.toml"))}
 
     @cached_property
     def _dataset_files(self) -> Mapping[str, Path]:
@@ -276,9 +274,7 @@ class Catalog:
     def benchmarks(self) -> tuple[str, ...]:
         """Names of the benchmarks: by data set, then by ways and shots."""
         numbers = re.compile(r"\d+")
-        return tuple(
-            sorted(self._benchmark_files, key=lambda name: numbers.sub(lambda match: match[0].zfill(4), name))
-        )
+        return tuple(sorted(self._benchmark_files, key=lambda name: numbers.sub(lambda match: match[0].zfill(4), name)))
 
     def dataset(self, name: str) -> DatasetRecord:
         """The record of a data set.
@@ -440,7 +436,7 @@ def open_catalog(roots: Iterable[str | os.PathLike[str]] | None = None) -> Catal
 
 
 def check_catalog(catalog: Catalog) -> list[str]:
-    """Every problem of every entry, one line each: ``file: field: what is wrong``. An empty list means that all is well."""
+    """Every problem of every entry, one line each: ``file: field: what is wrong``; an empty list where all is well."""
     problems: list[str] = []
     papers = catalog._shared("papers", _paper, problems)
     licences = catalog._shared("licences", _licence, problems)

@@ -189,7 +189,7 @@ def _step(
             f"the training loss is {loss.item()} after {done:,} episodes; give a lower learning rate or another seed"
         )
     optimiser.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     optimiser.step()
     return loss.item()
 

@@ -11,7 +11,9 @@ from l2l_core.cli.options import AsJson, Root, print_table, say
 def run(
     benchmark: Annotated[str, typer.Argument(help="Name of the benchmark.")],
     method: Annotated[str, typer.Option(help="As in `l2l list methods`.")],
-    weights: Annotated[Path | None, typer.Option(help="File that `l2l train` wrote; an untrained net without it.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File that `l2l train` wrote; an untrained net without it.")
+    ] = None,
     episodes: Annotated[int | None, typer.Option(help="How many. [default: the benchmark's number]", min=2)] = None,
     seed: Annotated[int | None, typer.Option(help="Of the episodes. [default: the benchmark's]", min=0)] = None,
     root: Root = None,

@@ -19,7 +19,7 @@ def run(
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the embedded data set, train a ProtoNet and a MAML on it, and evaluate both beside untrained nets and chance.
+    """Draw the embedded data set, train a ProtoNet and a MAML, and evaluate both beside untrained nets and chance.
 
     Example: l2l quickstart
     """
@@ -34,7 +34,9 @@ def run(
     say(f"{benchmark.record.dataset}: {len(test.classes)} test classes of scripts that training never shows")
     generator = benchmark.episodes()
     names = [test.classes[row] for row in generator.describe([0]).all_classes_BN[0]]
-    draw_episodes([(0, generator[0], names)], f"{BENCHMARK}: support and query of one test episode", out / "episode.png")
+    draw_episodes(
+        [(0, generator[0], names)], f"{BENCHMARK}: support and query of one test episode", out / "episode.png"
+    )
     say(f"drew an episode into {out / 'episode.png'}")
     reports, runs = {}, {}
     for method in METHODS:

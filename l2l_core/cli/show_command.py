@@ -42,11 +42,11 @@ def _find(name: str, root: Root) -> dict[str, Any]:
         return {**asdict(record), "papers": [asdict(papers[key]) for key in record.papers], "published": published}
     if name in METHODS:
         spec = METHODS[name]
-        training = {f"training_{ways}w{shots}s": asdict(spec.training(ways, shots)) for ways in (5, 20) for shots in (1, 5)}
+        training = {
+            f"training_{ways}w{shots}s": asdict(spec.training(ways, shots)) for ways in (5, 20) for shots in (1, 5)
+        }
         return {"name": name, "description": spec.description, **training}
-    raise UnknownNameError(
-        "data set, benchmark or method", name, [*catalog.datasets, *catalog.benchmarks, *METHODS]
-    )
+    raise UnknownNameError("data set, benchmark or method", name, [*catalog.datasets, *catalog.benchmarks, *METHODS])
 
 
 def _dataset(name: str, root: Root) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def run(
 ) -> None:
     """Train a method, keep the weights that do best on the validation classes, and print their file.
 
-    Examples: l2l train omniglot-5w1s --method protonet --minutes 20; l2l train glyphs-5w1s --method maml --episodes 2000
+    Examples: l2l train omniglot-5w1s --method protonet --minutes 20; l2l train glyphs-5w1s --method maml
     """
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.evaluation.pictures import draw_training

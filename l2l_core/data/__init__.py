@@ -1,4 +1,4 @@
-"""Data sets, tasks and their transforms. The names stand in ``__init__.pyi`` and are loaded when they are first used."""
+"""Data sets, tasks and their transforms. The names stand in ``__init__.pyi`` and are loaded on first use."""
 
 import lazy_loader
 

@@ -53,9 +53,7 @@ class Benchmark:
         return TaskGenerator(self.dataset(subset), record.ways, record.shots, record.queries, seed)
 
 
-def load_benchmark(
-    name: str, *, root: str | os.PathLike[str] | None = None, download: bool = False
-) -> Benchmark:
+def load_benchmark(name: str, *, root: str | os.PathLike[str] | None = None, download: bool = False) -> Benchmark:
     """A benchmark by its name.
 
     Args:

@@ -89,7 +89,7 @@ class PreparedDataset(Dataset[tuple[Tensor, int]]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 over the store's bytes and the classes taken from it: two data sets with the same have the same ids."""
+        """Sha256 over the store's bytes and the classes taken from it: where it is the same, so is every example id."""
         return hashlib.sha256("\n".join([self._store.sha256, *self.classes]).encode()).hexdigest()
 
     def __repr__(self) -> str:
@@ -168,8 +168,12 @@ class MetaDataset(Dataset[Any]):
         if not isinstance(dataset, Dataset):
             raise TypeError(f"MetaDataset takes a torch.utils.data.Dataset, found {type(dataset).__name__}")
         self.dataset = dataset
-        if labels_to_indices is None and indices_to_labels is None and isinstance(dataset, PreparedDataset | MetaDataset):
-            self.class_index = dataset.class_index
+        if (
+            labels_to_indices is None
+            and indices_to_labels is None
+            and isinstance(dataset, PreparedDataset | MetaDataset)
+        ):
+            self.class_index: ClassIndex = dataset.class_index
             return
         if indices_to_labels is None and labels_to_indices is not None:
             indices_to_labels = {index: label for label, ids in labels_to_indices.items() for index in ids}

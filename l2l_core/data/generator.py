@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from l2l_core.data.datasets import PreparedDataset
 from l2l_core.data.sampling import IntArray
-from l2l_core.data.tasks import TaskBatch, TaskDataset
+from l2l_core.data.tasks import TaskBatch, TaskDataset, TaskTransform
 from l2l_core.data.transforms import KShots, LoadData, NWays, index_of
 from l2l_core.errors import TaskError, UsageError
 
@@ -62,8 +62,13 @@ class TaskGenerator:
             )
         self.ways, self.shots, self.queries = ways, shots, queries
         # The classes come in random order already, so label n is the n-th class drawn.
-        in_order = [NWays(dataset, ways), KShots(dataset, shots + queries), LoadData(dataset), _number_classes]
-        self._tasks = TaskDataset(dataset, in_order, seed=seed)
+        steps: list[TaskTransform] = [
+            NWays(dataset, ways),
+            KShots(dataset, shots + queries),
+            LoadData(dataset),
+            _number_classes,
+        ]
+        self._tasks = TaskDataset(dataset, steps, seed=seed)
         self.seed = self._tasks.seed
 
     def describe(self, indices: Sequence[int] | IntArray) -> TaskBatch:

@@ -1,8 +1,8 @@
 """Drawing tasks as integer arrays: each a pure function of (seed, task number), without torch and without global state.
 
 The random words come from Philox-4x64-10, a counter-based generator (Salmon et al. 2011, Parallel Random Numbers: As
-Easy as 1, 2, 3, SC '11), as NumPy implements it: a block of four 64-bit words is a fixed function of a 128-bit key and a
-256-bit counter. Here the key is (seed, stream), one stream for each kind of choice, and the counter is the place of the
+Easy as 1, 2, 3, SC '11), as NumPy implements it: a block of four 64-bit words is a fixed function of a 128-bit key and
+a 256-bit counter. Here the key is (seed, stream), one stream for each kind of choice, and the counter is the place of the
 block: task i owns blocks i·n to (i+1)·n − 1, with n the blocks a task needs. So no task depends on another, tasks can be
 drawn in any order, batch or process, and one more choice in one stream changes nothing in the others.
 """
@@ -53,14 +53,15 @@ def bounded(words: WordArray, bound: npt.ArrayLike) -> IntArray:
     high = (words >> _HALF) * bound
     high += ((words & _LOW) * bound) >> _HALF
     high >>= _HALF
-    return high.view(np.int64)
+    signed: IntArray = high.view(np.int64)
+    return signed
 
 
 def distinct(words_RK: WordArray, bound: npt.ArrayLike) -> IntArray:
     """K distinct integers of [0, bound) in uniformly random order, int64 [R, K]: the head of a Fisher-Yates shuffle.
 
-    Step k swaps places k and k + bounded(word k, bound − k) of the list 0 … bound − 1 and gives what is then in place k.
-    The list is never made: of its bound entries at most K have moved, so the cost does not depend on the bound.
+    Step k swaps places k and k + bounded(word k, bound − k) of the list 0 … bound − 1 and gives what is then in place
+    k. The list is never made: of its bound entries at most K have moved, so the cost does not depend on the bound.
 
     Args:
         words_RK: uint64 [R, K], one word a step.

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from l2l_core.data.datasets import MetaDataset
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray, bounded, distinct
-from l2l_core.data.tasks import TaskBatch
+from l2l_core.data.tasks import TaskBatch, TaskTransform
 from l2l_core.errors import TaskError, UsageError
 
 CLASSES: Final = 1
@@ -158,7 +158,9 @@ class FilterLabels:
 def _rows(index: ClassIndex, labels: Iterable[Hashable]) -> list[int]:
     for label in labels:
         if label not in index.rows:
-            raise TaskError(f"no example has the label {label!r}; the data set has {len(index)} labels, see its .labels")
+            raise TaskError(
+                f"no example has the label {label!r}; the data set has {len(index)} labels, see its .labels"
+            )
     return [index.rows[label] for label in labels]
 
 
@@ -178,7 +180,7 @@ class FusedNWaysKShots:
         replacement: bool = False,
         filter_labels: Iterable[Hashable] | None = None,
     ) -> None:
-        self._steps = [
+        self._steps: list[TaskTransform] = [
             *([] if filter_labels is None else [FilterLabels(dataset, filter_labels)]),
             NWays(dataset, n),
             KShots(dataset, k, replacement),
@@ -230,8 +232,8 @@ class RemapLabels:
 class ConsecutiveLabels:
     """Puts the classes of a task in the order of the data set's labels, each class's examples together.
 
-    After `RemapLabels` the labels of a task therefore read for example 1 1 0 0 2 2; in either order of the two a class's
-    examples stay side by side, so that the first K of each are its support set.
+    After `RemapLabels` the labels of a task therefore read for example 1 1 0 0 2 2; in either order of the two, the
+    examples of a class stay side by side, so that the first K of each are its support set.
     """
 
     def __init__(self, dataset: Dataset[Any] | Indexed) -> None:

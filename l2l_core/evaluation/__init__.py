@@ -1,4 +1,4 @@
-"""Figures that can be believed. The names stand in ``__init__.pyi`` and are loaded when they are first used."""
+"""Figures that can be believed. The names stand in ``__init__.pyi`` and are loaded on first use."""
 
 import lazy_loader
 

@@ -50,11 +50,13 @@ def draw_episodes(episodes: Sequence[tuple[int, Episode, Sequence[str]]], title:
         axes.set_title(f"episode {number}", fontsize=9, loc="left")
         axes.set_yticks([(way + 0.5) * side for way in range(ways)], [_short(name) for name in names], fontsize=7)
         axes.set_xticks(
-            [shots * side / 2, (shots + queries / 2) * side + _GAP], [f"{shots} support", f"{queries} query"], fontsize=8
+            [shots * side / 2, (shots + queries / 2) * side + _GAP],
+            [f"{shots} support", f"{queries} query"],
+            fontsize=8,
         )
         for label, colour in zip(axes.get_xticklabels(), (_SUPPORT, _QUERY), strict=True):
             label.set_color(colour)
-        axes.axvspan(shots * side - 0.5, shots * side + _GAP - 0.5, color=_SUPPORT)
+        axes.axvspan(shots * side + 0.5, shots * side + _GAP - 1.5, color="lightgrey")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -118,9 +120,10 @@ def draw_results(reports: Mapping[str, "Report"], path: Path) -> None:
     axes = figure.subplots()
     names = list(reports)[::-1]
     values = [100 * reports[name].accuracy for name in names]
-    axes.barh(names, values, xerr=[100 * reports[name].ci95 for name in names], color=_SUPPORT, ecolor="black", capsize=3)
-    for name, value in zip(names, values, strict=True):
-        axes.text(1, name, f"{value:.1f}", va="center", color="white", fontweight="bold")
+    ci95 = [100 * reports[name].ci95 for name in names]
+    axes.barh(names, values, xerr=ci95, color=_SUPPORT, ecolor="black", capsize=3)
+    for row, value in enumerate(values):
+        axes.text(1, row, f"{value:.1f}", va="center", color="white", fontweight="bold")
     first = next(iter(reports.values()))
     axes.axvline(100 / first.ways, color="tab:red", linestyle="--", label="chance")
     axes.set(xlim=(0, 100), xlabel="accuracy, %", title=f"{first.benchmark}, {first.episodes:,} episodes, 95% interval")

@@ -70,9 +70,7 @@ def evaluate(
     )
 
 
-def accuracies_of(
-    learner: Learner, generator: TaskGenerator, episodes: int, *, progress: bool = False
-) -> list[float]:
+def accuracies_of(learner: Learner, generator: TaskGenerator, episodes: int, *, progress: bool = False) -> list[float]:
     """The accuracy of a learner on each of the first `episodes` episodes, fractions in [0, 1].
 
     Args:
@@ -84,7 +82,9 @@ def accuracies_of(
     was_training = learner.training
     learner.eval()
     try:
-        with tqdm(desc="evaluating", total=episodes, unit=" episodes", disable=None if progress else True, leave=False) as bar:
+        with tqdm(
+            desc="evaluating", total=episodes, unit=" episodes", disable=None if progress else True, leave=False
+        ) as bar:
             accuracies: list[float] = []
             for indices in _batches(episodes):
                 episode = generator.batch(indices)

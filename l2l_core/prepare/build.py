@@ -117,7 +117,8 @@ def verify(record: DatasetRecord, cache: Cache) -> str:
     verify_store(store)
     found, expected = store.source, record.raw.content_sha256
     origin = "" if expected is None else ", reference content" if found == expected else ", content of another edition"
-    return f"{len(store.examples):,} examples of {len(store.manifest.classes):,} classes, sha256 {store.sha256[:16]}{origin}"
+    size = f"{len(store.examples):,} examples of {len(store.manifest.classes):,} classes"
+    return f"{size}, sha256 {store.sha256[:16]}{origin}"
 
 
 def _open(record: DatasetRecord, path: Path) -> Tree:

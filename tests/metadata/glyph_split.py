@@ -82,18 +82,18 @@ def outline(font: TTFont, code_point: int) -> np.ndarray:
     """Edges [edges, 2 ends, 2 (x, y)] in font units that follow the character's outline; no edges for no ink."""
     glyf = font["glyf"]
     points, ends, on_curve = glyf[font.getBestCmap()[code_point]].getCoordinates(glyf)
-    points, starts = np.array(points, dtype=float).reshape(-1, 2), [0, *(end + 1 for end in ends)]
+    points, starts = np.array(points.array).reshape(-1, 2), [0, *(end + 1 for end in ends)]
     on_curve = np.array(on_curve, dtype=np.uint8) & 1 == 1  # the other bits say nothing of the shape
     polygons = [_flatten(points[start:stop], on_curve[start:stop]) for start, stop in pairwise(starts)]
-    edges = [np.stack([polygon, np.roll(polygon, -1, axis=0)], axis=1) for polygon in polygons]
+    edges = [np.stack([polygon, np.concatenate([polygon[1:], polygon[:1]])], axis=1) for polygon in polygons]
     return np.concatenate(edges) if edges else np.empty((0, 2, 2))
 
 
 def _flatten(points: np.ndarray, on_curve: np.ndarray) -> np.ndarray:
     """A polygon along a TrueType contour: points off the curve steer quadratic arcs, four chords an arc."""
-    before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
-    from_ = np.where(np.roll(on_curve, 1)[:, None], before, (before + points) / 2)
-    to = np.where(np.roll(on_curve, -1)[:, None], after, (points + after) / 2)
+    before, after = np.arange(len(points)) - 1, np.arange(1, len(points) + 1) % len(points)
+    from_ = np.where(on_curve[before, None], points[before], (points[before] + points) / 2)
+    to = np.where(on_curve[after, None], points[after], (points + points[after]) / 2)
     t = np.arange(5)[:, None, None] / 4
     arcs = (1 - t) ** 2 * from_ + 2 * t * (1 - t) * points + t**2 * to
     arcs[:, on_curve] = points[on_curve]
@@ -133,11 +133,11 @@ def within_radius(shapes_MHW: np.ndarray) -> np.ndarray:
 
 def _grown(shapes_MHW: np.ndarray) -> np.ndarray:
     """Ink wherever there was some within `RADIUS` pixels, along rows, columns or both."""
-    for axis in (1, 2):
-        padding = [(RADIUS, RADIUS) if each == axis else (0, 0) for each in range(3)]
-        windows = np.lib.stride_tricks.sliding_window_view(np.pad(shapes_MHW, padding), 2 * RADIUS + 1, axis=axis)
-        shapes_MHW = windows.any(axis=-1)
-    return shapes_MHW
+    height, width = shapes_MHW.shape[1:]
+    padded = np.pad(shapes_MHW, [(0, 0), (RADIUS, RADIUS), (RADIUS, RADIUS)])
+    reach = range(2 * RADIUS + 1)
+    padded = np.logical_or.reduce([padded[:, y : y + height] for y in reach])
+    return np.logical_or.reduce([padded[:, :, x : x + width] for x in reach])
 
 
 def are_twins(outlines: Sequence[np.ndarray]) -> np.ndarray:

@@ -98,10 +98,12 @@ def test_heads_refuse_in_words() -> None:
     refused = {
         "class 2 of 0..2 has no support example in task 1 of the batch; give at least one of each class, or renumber "
         "the labels": lambda: prototypes(support, labels, 3),
-        "the support labels run from 0 to 2, but 2 ways are numbered 0..1; renumber them within each "
-        "task": lambda: prototypes(support, labels, 2),
-        "the support labels run from -1 to 1, but 3 ways are numbered 0..2; renumber them within each "
-        "task": lambda: prototypes(support, labels - 1, 3),
+        "the support labels run from 0 to 2, but 2 ways are numbered 0..1; renumber them within each task": lambda: (
+            prototypes(support, labels, 2)
+        ),
+        "the support labels run from -1 to 1, but 3 ways are numbered 0..2; renumber them within each task": lambda: (
+            prototypes(support, labels - 1, 3)
+        ),
         "prototypes takes embeddings [B, M, D] and labels [B, M], but was given [2, 4, 3] and [2, 3]; give one label "
         "for each embedding": lambda: prototypes(support, labels[:, :3], 3),
         "squared_distances takes queries [B, Q, D] and prototypes [B, N, D], but was given [2, 4, 3] and [1, 4, 3]; B "
@@ -109,14 +111,16 @@ def test_heads_refuse_in_words() -> None:
         "squared_distances takes queries [B, Q, D] and prototypes [B, N, D], but was given [2, 4, 1] and [2, 4, 3]; B "
         "and D must agree": lambda: squared_distances(support[..., :1], support),
         "unknown distance 'euclidian'; did you mean 'euclidean'?": lambda: PrototypicalClassifier(distance="euclidian"),
-        "PrototypicalClassifier was given only one of support and labels; give both or "
-        "neither": lambda: PrototypicalClassifier(torch.eye(3)),
+        "PrototypicalClassifier was given only one of support and labels; give both or neither": lambda: (
+            PrototypicalClassifier(torch.eye(3))
+        ),
         "fit_ takes embeddings [M, D] and labels [M], but was given [3, 3] and [2]; give one label for each embedding, "
         "and at least one of them": lambda: fitted.fit_(torch.eye(3), torch.arange(2)),
         "fit_ takes embeddings [M, D] and labels [M], but was given [0, 3] and [0]; give one label for each embedding, "
         "and at least one of them": lambda: fitted.fit_(torch.zeros(0, 3), torch.arange(0)),
-        "PrototypicalClassifier was asked to classify before it saw a support set; call fit_ "
-        "first": lambda: PrototypicalClassifier()(torch.eye(3)),
+        "PrototypicalClassifier was asked to classify before it saw a support set; call fit_ first": lambda: (
+            PrototypicalClassifier()(torch.eye(3))
+        ),
         "PrototypicalClassifier was fitted on embeddings of 3 numbers, but was given queries [2, 1]; give queries "
         "[Q, 3]": lambda: fitted(torch.zeros(2, 1)),
     }

@@ -249,7 +249,9 @@ def test_an_option_that_cannot_be_is_refused(options: Mapping[str, Any], message
 def test_a_missing_option_is_refused() -> None:
     options = {name: value for name, value in ENTRY["prepared"].items() if name != "seed"}
     record = replace(glyphs(), prepared=options)
-    with pytest.raises(ContentError, match=f"^glyphs: .* the options {OPTIONS}, but seed is missing or unknown; correct"):
+    with pytest.raises(
+        ContentError, match=f"^glyphs: .* the options {OPTIONS}, but seed is missing or unknown; correct"
+    ):
         read(dejavu(), record, ["U+0041"])
 
 
