@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l2l_core.errors import StoreError
-from l2l_core.fetch.cache import replacing
+from l2l_core.fetch.cache import replacing, writing
 
 FORMAT: Final = "l2l_core store"
 FORMAT_VERSION: Final = 1
@@ -128,7 +128,7 @@ def write_store(
     """
     manifest_text = json.dumps(asdict(manifest), ensure_ascii=False, sort_keys=True)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype("<i8")
-    with replacing(path) as part, part.open("wb") as stream:
+    with replacing(path) as part, writing(path.name, path), part.open("wb") as stream:
         # The digests are known only after the data; their length is fixed, so the header is written again in its place.
         stream.write(_header(manifest_text, counts, shape, "0" * 64, "0" * 64))
         digest = hashlib.sha256(manifest_text.encode())

@@ -2,9 +2,9 @@
 
 The random words come from Philox-4x64-10, a counter-based generator (Salmon et al. 2011, Parallel Random Numbers: As
 Easy as 1, 2, 3, SC '11), as NumPy implements it: a block of four 64-bit words is a fixed function of a 128-bit key and
-a 256-bit counter. Here the key is (seed, stream), one stream for each kind of choice, and the counter is the place of the
-block: task i owns blocks i·n to (i+1)·n − 1, with n the blocks a task needs. So no task depends on another, tasks can be
-drawn in any order, batch or process, and one more choice in one stream changes nothing in the others.
+a 256-bit counter. Here the key is (seed, stream), one stream for each kind of choice, and the counter is the place of
+the block: task i owns blocks i·n to (i+1)·n − 1, with n the blocks a task needs. So no task depends on another, tasks
+can be drawn in any order, batch or process, and one more choice in one stream changes nothing in the others.
 """
 
 from typing import Final
@@ -33,7 +33,8 @@ def random_words(seed: int, stream: int, tasks_B: IntArray, words: int) -> WordA
     out = np.empty((len(tasks_B), blocks * _WORDS_PER_BLOCK), np.uint64)
     # Neighbouring tasks own neighbouring counters, so a run of them is one call into the generator.
     starts = np.flatnonzero(np.diff(tasks_B, prepend=-2) != 1)
-    for start, stop in zip(starts, np.append(starts[1:], len(tasks_B)), strict=True):
+    stops = np.append(starts, len(tasks_B))[1:]
+    for start, stop in zip(starts, stops, strict=True):
         # NumPy steps the counter before it makes a block, hence the −1, modulo the counter's 256 bits.
         counter = (int(tasks_B[start]) * blocks - 1) % 2**256
         generator = np.random.Philox(key=seed + (stream << 64), counter=counter)

@@ -155,8 +155,11 @@ class TaskDataset(Dataset[Any]):
         Raises:
             IndexError: a number is negative or not below `num_tasks`.
             TaskError: the data set cannot give such tasks.
+            UsageError: there is no number at all.
         """
         tasks_B = np.asarray(indices, np.int64).reshape(-1)
+        if not len(tasks_B):
+            raise UsageError("no task was asked for; give at least one task number")
         limit = self.num_tasks if self.num_tasks != -1 else 2**63 - 1
         for task in tasks_B[(tasks_B < 0) | (tasks_B >= limit)]:
             raise IndexError(f"there is no task {task}; this set has tasks 0 to {limit - 1}")

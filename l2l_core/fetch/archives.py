@@ -74,6 +74,10 @@ class Tree(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Give back what reading holds open; nothing can be read afterwards."""
+        ...
+
 
 def open_tree(path: Path, *, max_entries: int, max_bytes: int) -> Tree:
     """The files of a zip file or of a folder, without the litter of desktops (``__MACOSX``, ``.DS_Store``, …).
@@ -102,7 +106,7 @@ def open_tree(path: Path, *, max_entries: int, max_bytes: int) -> Tree:
 
 
 def join_trees(trees: Sequence[Tree]) -> Tree:
-    """One tree over several, which stay where they are.
+    """One tree over several, which stay where they are and are closed by whoever opened them.
 
     Raises:
         ArchiveError: two of them hold the same name, or one has a file where another has a folder.
@@ -153,6 +157,7 @@ class _Listing:
     name: str
     sizes: Mapping[str, int]
     load: Callable[[str], bytes]
+    release: Callable[[], None] = lambda: None
 
     def names(self) -> Sequence[str]:
         return tuple(self.sizes)
@@ -171,6 +176,9 @@ class _Listing:
                 f"{name!r} in {self.name} holds {more} bytes than the {size:,} listed for it; get the data again"
             )
         return data
+
+    def close(self) -> None:
+        self.release()
 
 
 def _open_folder(path: Path, max_entries: int, max_bytes: int) -> Tree:
@@ -226,7 +234,8 @@ def _open_zip(path: Path, max_entries: int, max_bytes: int) -> Tree:
     except ArchiveError:
         archive.close()
         raise
-    return _Listing(path.name, {name: info.file_size for name, info in members.items()}, _zip_loader(archive, members))
+    sizes = {name: info.file_size for name, info in members.items()}
+    return _Listing(path.name, sizes, _zip_loader(archive, members), archive.close)
 
 
 def _checked_members(name: str, infos: Sequence["ZipInfo"], max_entries: int, max_bytes: int) -> dict[str, "ZipInfo"]:
@@ -274,8 +283,9 @@ def _zip_loader(archive: "ZipFile", members: Mapping[str, "ZipInfo"]) -> Callabl
             with lock, archive.open(info) as stream:
                 return stream.read(info.file_size)
         except (BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+            reason = str(error) or "it ends too early"
             raise ArchiveError(
-                f"{member!r} in {archive.filename} is damaged ({error or 'it ends too early'}); get the archive again"
+                f"{member!r} in {archive.filename} is damaged ({reason}); get the archive again"
             ) from error
 
     return load

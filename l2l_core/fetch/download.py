@@ -174,7 +174,7 @@ def _checked_chunks(file: FileRecord, url: str, opener: Opener) -> Generator[byt
                 if received > file.size_bytes:
                     break
                 yield chunk
-    except (OSError, HTTPError) as error:  # every error of requests is an OSError
+    except (OSError, HTTPError, ValueError) as error:  # every error of requests is an OSError
         raise _SourceError(_explain(error, received, file.size_bytes)) from error
     if fault := _fault(file, received, digest.hexdigest(), head):
         raise _SourceError(fault)
@@ -198,6 +198,8 @@ def _explain(error: BaseException, received: int, size_bytes: int) -> str:
     import requests
     from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
+    if isinstance(error, ValueError):
+        return "an address that cannot be used"
     progress = f" after {received} of {size_bytes} bytes" if received else ""
     chain = [error]
     while inner := chain[-1].__cause__ or chain[-1].__context__:

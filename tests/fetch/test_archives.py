@@ -8,6 +8,7 @@ import random
 import stat
 import struct
 import sys
+import time
 import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from l2l_core.errors import ArchiveError
 from l2l_core.fetch.archives import Tree, join_trees, looks_like, open_tree
 
 FROM_PUBLISHER = "so nothing is read from it; get the archive from its publisher"
-FILES = {"set/b/2.png": b"two" * 100, "set/a/1.png": b"one", "readme.txt": b"", "set/a/10.png": bytes(range(256))}
+FILES = {"set/b/2.png": b"two" * 100, "set/a/1.png": b"one", "unrelated.txt": b"", "set/a/10.png": bytes(range(256))}
 
 # Where fields lie in a member's entry in the table of contents (b"PK\x01\x02") and before its data (b"PK\x03\x04").
 TABLE, HEADER = b"PK\x01\x02", b"PK\x03\x04"
@@ -79,7 +80,7 @@ def packed(request, tmp_path):
 def test_names_sizes_and_bytes(packed):
     tree = open_any(packed)
     assert tree.name == "set"
-    assert list(tree.names()) == ["readme.txt", "set/a/1.png", "set/a/10.png", "set/b/2.png"]
+    assert list(tree.names()) == ["set/a/1.png", "set/a/10.png", "set/b/2.png", "unrelated.txt"]
     assert contents(tree) == FILES
     assert {name: tree.size(name) for name in tree.names()} == {name: len(data) for name, data in FILES.items()}
 
@@ -110,9 +111,22 @@ def test_a_zip_without_members_is_an_empty_tree(tmp_path):
     assert list(open_any(saved(tmp_path, zipped({}))).names()) == []
 
 
-def test_threads_may_read_at_once(tmp_path):
+def test_threads_may_read_at_once(tmp_path, monkeypatch):
+    opening, openings = [], []
+    open_member = zipfile.ZipFile.open
+
+    def open_alone(*args):  # because a ZipFile counts its open members without a lock
+        opening.append(1)
+        openings.append(len(opening))
+        time.sleep(1e-5)
+        try:
+            return open_member(*args)
+        finally:
+            opening.pop()
+
     files = {f"{i:03}": random.Random(i).randbytes(50 + 97 * i) for i in range(60)}
     tree = open_any(saved(tmp_path, zipped(files)))
+    monkeypatch.setattr(zipfile.ZipFile, "open", open_alone)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -121,6 +135,7 @@ def test_threads_may_read_at_once(tmp_path):
     finally:
         sys.setswitchinterval(interval)
     assert read == list(files.items()) * 20
+    assert max(openings) == 1
 
 
 def test_a_path_that_is_not_there(tmp_path):
@@ -180,6 +195,17 @@ def test_a_zip_that_is_cut_off(tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("offset", "layout", "value"),
+    [(0, "<I", 0), (6, "<H", 99), (46, "<B", 0xFF)],
+    ids=["signature", "version", "name that is not UTF-8"],
+)
+def test_a_damaged_table_of_contents(tmp_path, offset, layout, value):
+    whole = zipped({"é": b"1"})
+    path = saved(tmp_path, patched(whole, TABLE, offset, layout, value))
+    assert "x.zip begins like a zip file, but its table of contents is missing or damaged, as after" in refusal(path)
+
+
 def test_damaged_bytes_are_noticed_when_they_are_read(tmp_path):
     whole = zipped({"ok": b"fine" * 9, "bad": b"x" * 1000 + b"y" * 1000})
     at = whole.index(b"bad") + 3
@@ -192,6 +218,14 @@ def test_damaged_bytes_are_noticed_when_they_are_read(tmp_path):
     with pytest.raises(ArchiveError, match="'bad' in .*flate.zip is damaged .Error -3 while decompressing"):
         flate.read("bad")
     assert flate.read("ok") == b"fine" * 9
+    stored = zipped({"a": b"1"}, zipfile.ZIP_STORED)
+    for size in (20, 24):  # packed and unpacked
+        stored = patched(stored, TABLE, size, "<I", 999)
+    short = open_any(saved(tmp_path, stored, "short.zip"))
+    with pytest.raises(
+        ArchiveError, match=r"'a' in .*short.zip is damaged \(it ends too early\); get the archive again"
+    ):
+        short.read("a")
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)

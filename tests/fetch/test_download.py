@@ -161,6 +161,14 @@ FAULTS = {
         Answer(status=301, headers={"Location": "http://files.example/x.zip"}),
         "leads to http://files.example, and only https is trusted",
     ),
+    "redirect to half an address": (
+        Answer(status=302, headers={"Location": "http://[::1/x"}),
+        "an address that cannot be used",
+    ),
+    "redirect to bytes that are no text": (
+        Answer(status=302, headers={"Location": "/\xff"}),
+        "an address that cannot be used",
+    ),
     "redirect to another scheme": (
         Answer(status=302, headers={"Location": "file:///etc/passwd"}),
         "leads to file://?, and only https is trusted",
@@ -232,6 +240,12 @@ def test_a_lasting_failure_is_tried_again_a_few_times_with_growing_pauses(server
     refusal(wanted(server.url("/x")), tmp_path / "x")
     assert server.paths() == ["/x"] * 4
     assert pauses == [2, 4]
+
+
+def test_a_silent_server_is_asked_twice(server, tmp_path):
+    server.pages["/x"] = [Answer(silent=True)]
+    refusal(wanted(server.url("/x")), tmp_path / "x", opener=partial(open_url, backoff_s=0.0, timeout_s=0.1))
+    assert server.paths() == ["/x"] * 2
 
 
 def test_a_file_that_is_absent_is_asked_for_once(server, tmp_path):
@@ -308,12 +322,22 @@ def test_an_interrupt_leaves_everything_as_it_was(tmp_path):
 
 
 def test_a_full_disk_is_no_fault_of_the_source(server, tmp_path):
+    closed = []
+
+    @contextlib.contextmanager
+    def opener(url):
+        try:
+            with open_url(url) as response:
+                yield response
+        finally:
+            closed.append(url)
+
     server.pages["/x"] = server.pages["/y"] = [GOOD]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
     try:
         with pytest.raises(CacheError) as caught:
-            download(wanted(server.url("/x"), server.url("/y")), tmp_path / "x.zip")
+            download(wanted(server.url("/x"), server.url("/y")), tmp_path / "x.zip", opener=opener)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(caught.value) == (
@@ -322,6 +346,7 @@ def test_a_full_disk_is_no_fault_of_the_source(server, tmp_path):
     )
     assert listing(tmp_path) == []
     assert server.paths() == ["/x"]
+    assert closed == [server.url("/x")]
 
 
 def test_a_folder_that_cannot_be_made_is_noticed_before_connecting(server, tmp_path):

@@ -67,7 +67,7 @@ def test_the_file_is_sorted_and_plain() -> None:
     assert content.endswith(b"\n")
     assert not content.endswith(b"\n\n")
     assert b"\r" not in content
-    assert CODE_POINTS == sorted(set(CODE_POINTS))
+    assert sorted(set(CODE_POINTS)) == CODE_POINTS
     assert [row["class"] for row in ROWS] == [f"U+{code:04X}" for code in CODE_POINTS]
 
 

@@ -34,8 +34,8 @@ class RawDataset:
         examples: class name to its examples in order; an example is whatever `load` takes.
         shape: (C, H, W) of every prepared example.
         load: example to uint8 array [C, H, W]; safe to call from several threads.
-        digest: sha256 of what was read, so that a store names its source; asked for once, after all examples are loaded,
-            so that a reader of many files need not read them twice.
+        digest: sha256 of what was read, so that a store names its source; asked for once, after all examples are
+            loaded, so that a reader of many files need not read them twice.
     """
 
     examples: Mapping[str, Sequence[Hashable]]

@@ -93,7 +93,7 @@ def read(tree: Tree, record: DatasetRecord, classes: Sequence[str]) -> RawDatase
         faces = faces_of[name]
         code_point = int(name[2:], 16)
         picture = _distorted(bitmap(code_point, faces[k % len(faces)]), _draws(options.seed, code_point, k), options)
-        return np.asarray(picture)[None]
+        return np.array(picture)[None]
 
     return RawDataset(
         examples={name: [(name, k) for k in range(repeats)] for name in classes},

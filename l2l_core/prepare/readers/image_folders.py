@@ -122,13 +122,15 @@ def _check(tree: Tree, record: DatasetRecord, members: Mapping[str, Sequence[str
     strangers = [name for name in members if name not in known and str(PurePosixPath(name).parent) in parents]
     if strangers:
         raise ContentError(
-            f"{record.name}: {tree.name} holds {min(strangers)}, which is none of the {len(classes):,} classes; {advice}"
+            f"{record.name}: {tree.name} holds {min(strangers)}, which is none of the {len(classes):,} classes; "
+            f"{advice}"
         )
     expected = record.raw.examples_per_class
     for name in classes:
         if expected is not None and len(members[name]) != expected:
             raise ContentError(
-                f"{record.name}: {name} in {tree.name} has {len(members[name])} pictures instead of {expected}; {advice}"
+                f"{record.name}: {name} in {tree.name} has {len(members[name])} pictures instead of {expected}; "
+                f"{advice}"
             )
 
 

@@ -1,0 +1,63 @@
+"""What several tests need: real data where it is to be had, a small data set of pictures, and caches of their own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from l2l_core.catalog import open_catalog
+from l2l_core.fetch.cache import Cache
+from l2l_core.prepare.build import fetch, import_files
+from tests.small import SmallData, write_small_data
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all pytest-xdist workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the user's cache, catalogue or folder."""
+    monkeypatch.setenv("L2L_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("L2L_CATALOG", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def glyphs_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with `glyphs` in it, drawn once a run."""
+    home = _shared(tmp_path_factory) / "glyphs-home"
+    catalog = open_catalog()
+    fetch(catalog.dataset("glyphs"), catalog, Cache.at(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data, `L2L_TEST_DATA`; tests that need it are skipped where it is unset."""
+    folder = os.environ.get("L2L_TEST_DATA")
+    if not folder:
+        pytest.skip("needs the real data; set L2L_TEST_DATA to the folder that holds it")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def omniglot_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the real Omniglot in it, imported once a run."""
+    home = _shared(tmp_path_factory) / "omniglot-home"
+    catalog, cache = open_catalog(), Cache.at(home)
+    record = catalog.dataset("omniglot")
+    with cache.lock("import-once"):
+        from l2l_core.prepare.build import is_prepared
+
+        if not is_prepared(record, cache):
+            import_files(record, catalog, cache, [test_data / "omniglot"])
+    return home
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SmallData:
+    """A data set in Omniglot's layout: pictures, one TOML and one CSV; see `tests.small`."""
+    return write_small_data(tmp_path / "small")

@@ -1,0 +1,166 @@
+"""Prepared data sets against their pictures, and other data sets seen through their classes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+from l2l_core.catalog import open_catalog
+from l2l_core.data.datasets import MetaDataset, load_dataset
+from l2l_core.errors import StoreError, TaskError, UnknownNameError, UsageError
+from l2l_core.fetch.cache import Cache
+from l2l_core.prepare.build import import_files
+from tests.small import CLASSES, EXAMPLES, SmallData, picture
+
+
+@pytest.fixture
+def home(small: SmallData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with the small data set in it, and the catalogue that knows it."""
+    monkeypatch.setenv("L2L_CATALOG", str(small.catalog))
+    catalog = open_catalog()
+    import_files(catalog.dataset("small"), catalog, Cache.at(tmp_path / "cache"), [small.folder])
+    return tmp_path / "cache"
+
+
+def expected(class_number: int, example: int) -> np.ndarray:
+    """The picture as Pillow prepares it, one by one."""
+    from PIL import Image
+
+    resized = Image.fromarray(picture(class_number, example)).resize((7, 7), Image.Resampling.LANCZOS)
+    return 255 - np.asarray(resized)
+
+
+def test_every_picture_of_every_subset_is_the_raw_one(home: Path) -> None:
+    spans = {"train": range(6), "validation": range(6, 9), "test": range(9, 12), None: range(12)}
+    for subset, numbers in spans.items():
+        dataset = load_dataset("small", subset, root=home, dtype=torch.uint8)  # type: ignore[arg-type]
+        assert dataset.classes == tuple(CLASSES[number] for number in numbers)
+        assert dataset.superclasses == tuple(CLASSES[number].split("/")[1] for number in numbers)
+        assert len(dataset) == EXAMPLES * len(numbers)
+        for index in range(len(dataset)):
+            image, label = dataset[index]
+            assert label == index // EXAMPLES
+            assert np.array_equal(image[0].numpy(), expected(numbers[label], index % EXAMPLES))
+        assert dataset.targets.tolist() == [dataset[index][1] for index in range(len(dataset))]
+
+
+def test_rotations_are_further_classes_turned_counter_clockwise(home: Path) -> None:
+    plain = load_dataset("small", "test", root=home)
+    rotated = load_dataset("small", "test", root=home, rotations=True)
+    assert len(rotated.classes) == 12
+    assert rotated.classes[3:6] == tuple(f"{name}/rot090" for name in plain.classes)
+    assert rotated.superclasses == plain.superclasses * 4
+    for index in range(len(rotated)):
+        turn, original = divmod(index, len(plain))
+        image, label = rotated[index]
+        assert label == turn * 3 + original // EXAMPLES
+        assert torch.equal(image, torch.rot90(plain[original][0], turn, (1, 2)))
+    ids = np.array([[0, 30, 55], [95, 70, 1]])
+    assert torch.equal(rotated.gather(ids)[1, 0], rotated[95][0])
+    assert rotated.gather(ids).shape == (2, 3, 1, 7, 7)
+
+
+def test_floats_are_the_bytes_over_255(home: Path) -> None:
+    floats = load_dataset("small", root=home)
+    stored = load_dataset("small", root=home, dtype=torch.uint8)
+    ids = np.arange(len(floats))
+    assert floats.gather(ids).dtype == torch.float32
+    assert torch.equal(floats.gather(ids), stored.gather(ids).float() / 255)
+
+
+def test_a_gathered_picture_can_be_changed_without_harm(home: Path) -> None:
+    dataset = load_dataset("small", root=home, dtype=torch.uint8)
+    before = dataset[0][0].clone()
+    dataset[0][0].fill_(9)
+    assert torch.equal(dataset[0][0], before)
+
+
+def test_indices_count_from_both_ends_and_no_further(home: Path) -> None:
+    dataset = load_dataset("small", "test", root=home)
+    assert torch.equal(dataset[-1][0], dataset[23][0])
+    assert dataset[-1][1] == 2
+    for index in (24, -25):
+        with pytest.raises(IndexError, match=f"small has 24 examples, there is no example {index}"):
+            dataset[index]
+
+
+def test_fingerprints_tell_data_apart(home: Path) -> None:
+    sets = [load_dataset("small", subset, root=home) for subset in ("train", "test", None)]  # type: ignore[arg-type]
+    sets.append(load_dataset("small", "test", root=home, rotations=True))
+    assert len({dataset.fingerprint for dataset in sets}) == 4
+    assert load_dataset("small", "test", root=home).fingerprint == sets[1].fingerprint
+
+
+def test_what_cannot_be_loaded_says_why(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown data set 'smal'; did you mean 'small'"):
+        load_dataset("smal")
+    with pytest.raises(UnknownNameError, match="unknown split 'owm' of small; did you mean 'own'"):
+        load_dataset("small", split="owm", root=home)
+    with pytest.raises(UsageError, match="small: subset 'eval' is none of train, validation, test; None takes all"):
+        load_dataset("small", "eval", root=home)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"small: dtype torch.int64 is none of torch.float32, torch.uint8"):
+        load_dataset("small", root=home, dtype=torch.int64)
+    with pytest.raises(UsageError, match="glyphs: turning its pictures does not make new classes"):
+        load_dataset("glyphs", rotations=True)
+    with pytest.raises(TaskError, match="omniglot: the split lake has no validation classes; take another"):
+        load_dataset("omniglot", "validation", "lake")
+    elsewhere = tmp_path / "elsewhere"
+    with pytest.raises(StoreError) as caught:
+        load_dataset("small", root=elsewhere)
+    assert str(caught.value) == (
+        f"small is not in {elsewhere}; get it with `l2l fetch small` (or download=True), or bring your own copy with "
+        "`l2l import small PATH`"
+    )
+    assert not elsewhere.exists()
+
+
+class Plain(Dataset[tuple[int, object]]):
+    def __init__(self, labels: list[object]) -> None:
+        self._labels = labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[int, object]:
+        return index, self._labels[index]
+
+
+class Listed(Plain):
+    """One that knows its labels, and raises when an example is loaded."""
+
+    def __init__(self, labels: list[object]) -> None:
+        super().__init__(labels)
+        self.targets = labels
+
+    def __getitem__(self, index: int) -> tuple[int, object]:
+        raise AssertionError("an example was loaded")
+
+
+@pytest.mark.parametrize("kind", [Plain, Listed])
+def test_meta_dataset_sorts_examples_by_label(kind: type[Plain]) -> None:
+    meta = MetaDataset(kind([3, 1, 3, 2, 1, 3]))
+    assert meta.labels == [3, 1, 2]
+    assert meta.labels_to_indices == {3: [0, 2, 5], 1: [1, 4], 2: [3]}
+    assert meta.indices_to_labels == {0: 3, 2: 3, 5: 3, 1: 1, 4: 1, 3: 2}
+    assert len(meta) == 6
+
+
+def test_meta_dataset_takes_tensors_and_tables_given() -> None:
+    tensors = TensorDataset(torch.arange(4), torch.tensor([1, 0, 1, 0]))
+    assert MetaDataset(tensors).labels_to_indices == {1: [0, 2], 0: [1, 3]}
+    assert MetaDataset(tensors)[2][0] == 2
+    given = MetaDataset(tensors, labels_to_indices={"odd": [3, 1], "even": [2]})
+    assert given.labels_to_indices == {"odd": [1, 3], "even": [2]}
+    assert MetaDataset(tensors, indices_to_labels={2: 5}).labels_to_indices == {5: [2]}
+
+
+def test_meta_dataset_refuses_what_has_no_classes() -> None:
+    with pytest.raises(TaskError, match="the data set has no examples; there is nothing to draw tasks from"):
+        MetaDataset(Plain([]))
+    with pytest.raises(TaskError, match=r"a label cannot tell classes apart \(unhashable type: 'list'\)"):
+        MetaDataset(Plain([[1]]))
+    mixed = MetaDataset(Plain(["a", 1]))
+    with pytest.raises(TaskError, match="the labels cannot be put in order .* give labels of one type"):
+        _ = mixed.class_index.rank_C

@@ -1,0 +1,103 @@
+"""Episodes: support and query apart, disjoint, the same for every batch; a stored golden list holds them."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from l2l_core.data.benchmarks import load_benchmark
+from l2l_core.data.datasets import load_dataset
+from l2l_core.data.generator import TaskGenerator
+from l2l_core.errors import TaskError, UsageError
+from tests.data.test_tasks import toy
+
+GOLDEN = json.loads((Path(__file__).parent / "golden_tasks.json").read_text())
+
+
+def test_support_and_query_are_the_ids_described_and_disjoint() -> None:
+    generator = TaskGenerator(toy(), ways=4, shots=2, queries=3, seed=0)
+    batch = generator.describe(range(30))
+    episode = generator.batch(range(30))
+    assert episode.support_x.shape == (30, 8, 1)
+    assert episode.query_x.shape == (30, 12, 1)
+    for number in range(30):
+        ids_NK = batch.all_ids_BNK[number]
+        assert episode.support_x[number, :, 0].tolist() == ids_NK[:, :2].ravel().tolist()
+        assert episode.query_x[number, :, 0].tolist() == ids_NK[:, 2:].ravel().tolist()
+        assert len(set(ids_NK.ravel().tolist())) == 20
+        assert episode.support_y[number].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert episode.query_y[number].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+        for tensor, alone in zip(episode, generator[number], strict=True):
+            assert torch.equal(tensor[number], alone)
+
+
+def test_it_yields_the_episodes_in_order() -> None:
+    generator = TaskGenerator(toy(), 2, 1, 1, seed=3)
+    for number, episode in zip(range(4), generator, strict=False):
+        assert torch.equal(episode.query_x, generator[number].query_x)
+
+
+def test_impossible_episodes_are_refused_when_it_is_made() -> None:
+    cases = [
+        ((0, 1, 1), UsageError, "ways is 0; give at least 1"),
+        ((2, 0, 1), UsageError, "shots is 0; give at least 1"),
+        ((2, 1, -3), UsageError, "queries is -3; give at least 1"),
+        ((7, 1, 1), TaskError, "7 ways were asked for, but there are 6 classes; lower the ways"),
+        (
+            (2, 3, 3),
+            TaskError,
+            "class '50' has 5 examples, but shots + queries = 6; lower one of them or drop the class",
+        ),
+    ]
+    for form, kind, message in cases:
+        with pytest.raises(kind) as caught:
+            TaskGenerator(toy(), *form)
+        assert str(caught.value) == message
+
+
+def test_classes_and_examples_are_drawn_evenly() -> None:
+    batch = TaskGenerator(toy(), 2, 1, 2, seed=0).describe(range(30_000))
+    for values, cells in ((batch.all_classes_BN.ravel(), 6), (batch.all_ids_BNK[:, :, 0].ravel(), 30)):
+        counts = np.bincount(values, minlength=cells)
+        expected = len(values) / cells
+        assert abs(counts - expected).max() < 5 * expected**0.5
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_golden_episodes(name: str, request: pytest.FixtureRequest) -> None:
+    """Ids, and for real Omniglot bytes, of the first and of far episodes; every benchmark has its golden list.
+
+    The ids must never change: papers cite them. The bytes of `glyphs` may differ with the versions of Pillow and of
+    the fonts, so only Omniglot's are held, whose preparation is integer arithmetic.
+    """
+    golden = GOLDEN[name]
+    home = request.getfixturevalue(f"{name.split('-')[0]}_home")
+    generator = load_benchmark(name, root=home).episodes()
+    assert _hash_ids(generator) == golden["ids_sha256"]
+    assert generator.describe([0]).all_ids_BNK[0, :, 0].tolist() == golden["first_support"]
+    if "bytes_sha256" in golden:
+        x = torch.cat([part.flatten() for part in generator.batch([0, 1, 10**6])])
+        assert hashlib.sha256(x.float().numpy().astype("<f4").tobytes()).hexdigest() == golden["bytes_sha256"]
+
+
+def _hash_ids(generator: TaskGenerator) -> str:
+    ids = generator.describe([*range(100), 10**6, 10**12]).all_ids_BNK
+    return hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest()
+
+
+def test_digests_name_data_form_and_seed(glyphs_home: Path) -> None:
+    test = load_dataset("glyphs", "test", root=glyphs_home)
+    base = TaskGenerator(test, 5, 1, 15, seed=0)
+    others = [
+        TaskGenerator(test, 5, 1, 15, seed=1),
+        TaskGenerator(test, 5, 2, 14, seed=0),
+        TaskGenerator(load_dataset("glyphs", "train", root=glyphs_home), 5, 1, 15, seed=0),
+    ]
+    digests = [generator.digest(50) for generator in (base, *others)] + [base.digest(51)]
+    assert len(set(digests)) == 5
+    assert base.digest(50) == TaskGenerator(test, 5, 1, 15, seed=0).digest(50)
+    with pytest.raises(UsageError, match="only episodes of a prepared data set have a digest"):
+        TaskGenerator(toy(), 2, 1, 1).digest(3)

@@ -1,0 +1,323 @@
+"""Tasks: the same whatever the batch, order, loader and process; drawn as slow plain Python draws them."""
+
+import pickle
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
+from l2l_core.data.sampling import random_words
+from l2l_core.data.tasks import TaskDataset
+from l2l_core.data.transforms import (
+    CLASSES,
+    LABELS,
+    SHOTS,
+    ConsecutiveLabels,
+    FilterLabels,
+    FusedNWaysKShots,
+    KShots,
+    LoadData,
+    NWays,
+    RemapLabels,
+)
+from l2l_core.errors import TaskError, UsageError
+from tests.data.test_sampling import slow_shuffle_head
+
+
+class Toy(Dataset[tuple[torch.Tensor, int]]):
+    """Examples (number, label) with labels in a jumble; counts what is loaded."""
+
+    def __init__(self, labels: Sequence[int]) -> None:
+        self.y = list(labels)
+        self.loaded = 0
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        self.loaded += 1
+        return torch.tensor([float(index)]), self.y[index]
+
+
+def toy(classes: int = 6, each: int = 5) -> Toy:
+    return Toy([10 * label for _ in range(each) for label in reversed(range(classes))])
+
+
+def learn2learn_recipe(dataset: Dataset[object], ways: int = 3, shots: int = 2) -> TaskDataset:
+    transforms = [
+        NWays(dataset, ways),
+        KShots(dataset, shots),
+        LoadData(dataset),
+        RemapLabels(dataset),
+        ConsecutiveLabels(dataset),
+    ]
+    return TaskDataset(dataset, transforms, num_tasks=12, seed=5)
+
+
+def words(seed: int, stream: int, task: int, count: int) -> list[int]:
+    return [int(word) for word in random_words(seed, stream, np.array([task]), count)[0]]
+
+
+def slow_task(dataset: Toy, seed: int, task: int, ways: int, shots: int) -> tuple[list[int], list[int]]:
+    """Example ids and labels of a task of `learn2learn_recipe`, one choice at a time."""
+    by_label: dict[int, list[int]] = {}
+    for example, label in enumerate(dataset.y):
+        by_label.setdefault(label, []).append(example)
+    labels = list(by_label)
+    chosen = [labels[row] for row in slow_shuffle_head(words(seed, CLASSES, task, ways), len(labels))]
+    shot_words = words(seed, SHOTS, task, ways * shots)
+    new_names = slow_shuffle_head(words(seed, LABELS, task, ways), ways)
+    groups = []
+    for place, label in enumerate(chosen):
+        members = by_label[label]
+        picks = slow_shuffle_head(shot_words[place * shots : (place + 1) * shots], len(members))
+        groups.append((label, [members[pick] for pick in picks], new_names[place]))
+    groups.sort()
+    ids = [example for _, members, _ in groups for example in members]
+    return ids, [name for _, members, name in groups for _ in members]
+
+
+@pytest.mark.parametrize(("ways", "shots"), [(3, 2), (6, 5), (1, 1)])
+def test_tasks_are_those_of_slow_plain_python(ways: int, shots: int) -> None:
+    dataset = toy()
+    tasks = learn2learn_recipe(dataset, ways, shots)
+    for number in range(12):
+        x, y = tasks[number]
+        ids, labels = slow_task(dataset, 5, number, ways, shots)
+        assert x[:, 0].tolist() == ids
+        assert y.tolist() == labels
+
+
+def flat(tasks: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[tuple[bytes, bytes]]:
+    return [(x.numpy().tobytes(), y.numpy().tobytes()) for x, y in tasks]
+
+
+@pytest.fixture(scope="module")
+def glyph_tasks(glyphs_home: Path) -> TaskDataset:
+    return learn2learn_recipe(load_dataset("glyphs", "train", root=glyphs_home))
+
+
+def test_batches_and_order_do_not_matter(glyph_tasks: TaskDataset) -> None:
+    expected = flat([glyph_tasks[number] for number in range(12)])
+    backwards = flat([glyph_tasks[number] for number in reversed(range(12))])
+    assert backwards[::-1] == expected
+    assert flat(list(glyph_tasks)) == expected
+    for size in (1, 5, 12):
+        batches = [glyph_tasks.batch(range(start, min(start + size, 12))) for start in range(0, 12, size)]
+        assert flat([task for x, y in batches for task in zip(x, y, strict=True)]) == expected
+    jumbled = [7, 0, 1, 2, 11, 3, 3]
+    assert flat(list(zip(*glyph_tasks.batch(jumbled), strict=True))) == [expected[number] for number in jumbled]
+    assert flat(glyph_tasks.__getitems__(jumbled)) == [expected[number] for number in jumbled]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
+@pytest.mark.parametrize(("workers", "context"), [(0, None), (1, "fork"), (3, "fork"), (3, "spawn")])
+def test_loaders_and_workers_do_not_matter(glyph_tasks: TaskDataset, workers: int, context: str | None) -> None:
+    expected = flat([glyph_tasks[number] for number in range(12)])
+    for batch_size in (1, 5):
+        loader = DataLoader(glyph_tasks, batch_size, num_workers=workers, multiprocessing_context=context)
+        assert flat([task for x, y in loader for task in zip(x, y, strict=True)]) == expected
+
+
+def test_the_task_set_travels_in_a_pickle_that_holds_no_pictures(glyph_tasks: TaskDataset) -> None:
+    text = pickle.dumps(glyph_tasks)
+    assert len(text) < 2_000_000, "the store must travel as its path"
+    assert flat([pickle.loads(text)[3]]) == flat([glyph_tasks[3]])
+
+
+def test_seeds_and_tasks_differ(glyph_tasks: TaskDataset) -> None:
+    other = TaskDataset(glyph_tasks.dataset, glyph_tasks.task_transforms, num_tasks=12, seed=6)
+    assert len(set(flat(list(glyph_tasks)) + flat(list(other)))) == 24
+
+
+def test_without_a_seed_it_draws_one_that_repeats_the_tasks() -> None:
+    dataset = toy()
+    first = TaskDataset(dataset, [NWays(dataset, 3), KShots(dataset, 2)])
+    assert first.seed != TaskDataset(dataset, first.task_transforms).seed
+    again = TaskDataset(dataset, first.task_transforms, seed=first.seed)
+    assert torch.equal(first[4], again[4])
+
+
+def test_sampling_loads_no_example_and_loading_only_those_of_the_task() -> None:
+    dataset = toy()
+    tasks = TaskDataset(MetaDataset(dataset), seed=0)
+    scanned = dataset.loaded
+    assert scanned == len(dataset)
+    tasks.task_transforms = [NWays(tasks.dataset, 3), KShots(tasks.dataset, 2)]
+    assert tasks[0].shape == (6,)
+    assert dataset.loaded == scanned
+    tasks.task_transforms.append(LoadData(tasks.dataset))
+    assert tasks[0][0].shape == (6, 1)
+    assert dataset.loaded == scanned + 6
+
+
+def test_labels_stay_the_data_set_s_own_without_remap() -> None:
+    dataset = toy()
+    tasks = TaskDataset(dataset, [NWays(dataset, 4), KShots(dataset, 2), LoadData(dataset)], seed=1)
+    x, y = tasks[0]
+    assert y.tolist() == [dataset.y[int(example)] for example in x[:, 0]]
+
+
+def test_remap_without_shuffle_numbers_the_sorted_labels() -> None:
+    dataset = toy()
+    steps = [NWays(dataset, 4), KShots(dataset, 2), LoadData(dataset), RemapLabels(dataset, shuffle=False)]
+    x, y = TaskDataset(dataset, steps, seed=1)[0]
+    own = [dataset.y[int(example)] for example in x[:, 0]]
+    assert y.tolist() == [sorted(set(own)).index(label) for label in own]
+    assert own != sorted(own), "this seed draws the classes in another order, or the test shows nothing"
+
+
+@pytest.mark.parametrize("consecutive_first", [True, False])
+def test_a_class_s_examples_stay_together_in_either_order(consecutive_first: bool) -> None:
+    dataset = toy()
+    last = [RemapLabels(dataset), ConsecutiveLabels(dataset)]
+    steps = [NWays(dataset, 4), KShots(dataset, 3), LoadData(dataset), *(last[::-1] if consecutive_first else last)]
+    tasks = TaskDataset(dataset, steps, num_tasks=20, seed=1)
+    for x, y in tasks:
+        own = [dataset.y[int(example)] for example in x[:, 0]]
+        assert own == sorted(own)
+        assert all(len(set(y[start : start + 3].tolist())) == 1 for start in range(0, 12, 3))
+    assert len({tuple(y[::3].tolist()) for _, y in tasks}) > 5, "the names of the classes are shuffled"
+
+
+def test_fused_is_filter_ways_and_shots_one_after_the_other() -> None:
+    dataset, keep = toy(), [0, 20, 30, 50]
+    fused = [FusedNWaysKShots(dataset, n=3, k=2, filter_labels=keep)]
+    apart = [FilterLabels(dataset, keep), NWays(dataset, 3), KShots(dataset, 2)]
+    for number in range(20):
+        task = TaskDataset(dataset, fused, seed=2)[number]
+        assert torch.equal(task, TaskDataset(dataset, apart, seed=2)[number])
+        assert {dataset.y[example] for example in task.tolist()} <= set(keep)
+
+
+def test_transforms_may_come_in_other_orders_and_more_than_once() -> None:
+    dataset = toy()
+    shots_first = TaskDataset(dataset, [KShots(dataset, 2), NWays(dataset, 3)], seed=3)
+    for number in range(10):
+        labels = [dataset.y[example] for example in shots_first[number].tolist()]
+        assert sorted(labels) == sorted(labels[::2] * 2)
+        assert len(set(labels)) == 3
+    twice = TaskDataset(dataset, [NWays(dataset, 5), NWays(dataset, 2), KShots(dataset, 1)], seed=3)
+    counts = np.zeros(6)
+    for number in range(3000):
+        for example in twice[number].tolist():
+            counts[dataset.y[example] // 10] += 1
+    # 6,000 draws over 6 classes; within 5 standard deviations of 1,000 each.
+    assert abs(counts - 1000).max() < 5 * (6000 / 6 * 5 / 6) ** 0.5
+    narrowed = TaskDataset(dataset, [NWays(dataset, 3), KShots(dataset, 4), KShots(dataset, 2)], seed=3)
+    assert len(set(narrowed[0].tolist())) == 6
+
+
+def test_replacement_may_repeat_an_example_and_exceed_the_class() -> None:
+    dataset = toy(each=2)
+    tasks = TaskDataset(dataset, [NWays(dataset, 2), KShots(dataset, 5, replacement=True)], seed=0)
+    ids = tasks[0].tolist()
+    assert len(ids) == 10
+    assert len(set(ids)) <= 4
+
+
+def test_a_task_without_transforms_is_all_examples_by_class() -> None:
+    dataset = toy(classes=3, each=2)
+    assert TaskDataset(dataset, seed=0)[0].tolist() == [0, 3, 1, 4, 2, 5]
+
+
+def test_task_collate_gets_the_examples_of_each_task() -> None:
+    dataset = toy()
+    steps = [NWays(dataset, 2), KShots(dataset, 2), LoadData(dataset)]
+    tasks = TaskDataset(dataset, steps, task_collate=lambda pairs: torch.stack([x for x, _ in pairs]).sum(), seed=0)
+    plain = TaskDataset(dataset, steps, seed=0)
+    assert float(tasks[3]) == float(plain[3][0].sum())
+    assert tasks.batch([3, 4]).shape == (2,)
+
+
+def test_length_iteration_and_sample() -> None:
+    dataset = toy()
+    steps = [NWays(dataset, 2), KShots(dataset, 1)]
+    finite, endless = TaskDataset(dataset, steps, num_tasks=3, seed=0), TaskDataset(dataset, steps, seed=0)
+    assert len(finite) == 3
+    with pytest.raises(TypeError, match="an endless TaskDataset has no length; give num_tasks, or iterate over it"):
+        len(endless)
+    tasks = [task.tolist() for task in finite]
+    assert [task.tolist() for task in islice(endless, 3)] == tasks
+    nested = [(a.tolist(), b.tolist()) for a in finite for b in finite]
+    assert nested == [(a, b) for a in tasks for b in tasks]
+    assert [finite.sample().tolist() for _ in range(5)] == [*tasks, *tasks[:2]]
+    for bad in (3, -1):
+        with pytest.raises(IndexError, match=f"there is no task {bad}; this set has tasks 0 to 2"):
+            finite[bad]
+    assert endless[10**12].shape == (2,)
+
+
+@pytest.mark.parametrize("number", [0, -2])
+def test_num_tasks_that_cannot_be(number: int) -> None:
+    with pytest.raises(UsageError, match=f"num_tasks is {number}; give a positive number, or -1 for an endless set"):
+        TaskDataset(toy(), num_tasks=number)
+
+
+def test_what_cannot_be_drawn_is_refused_in_one_sentence() -> None:
+    dataset = Toy([0, 0, 0, 1, 1, 2])
+    cases = [
+        (lambda: NWays(dataset, 0), UsageError, "ways is 0; give at least 1"),
+        (lambda: KShots(dataset, 0), UsageError, "shots is 0; give at least 1"),
+        (
+            lambda: NWays(dataset, 4),
+            TaskError,
+            "4 ways were asked for, but there are 3 classes; lower the ways",
+        ),
+        (
+            lambda: TaskDataset(dataset, [NWays(dataset, 3), KShots(dataset, 2)], seed=0)[0],
+            TaskError,
+            "2 examples a class were asked for, but class '2' has 1; lower shots or queries, or drop the class",
+        ),
+        (
+            lambda: TaskDataset(dataset, [NWays(dataset, 3)], seed=0)[0],
+            TaskError,
+            "the classes of these tasks have 1 to 3 examples; add KShots to take the same number of each",
+        ),
+        (
+            lambda: FilterLabels(dataset, [0, 7]),
+            TaskError,
+            "no example has the label 7; the data set has 3 labels, see its .labels",
+        ),
+        (
+            lambda: TaskDataset(dataset, [NWays(dataset, 2), FilterLabels(dataset, [0])], seed=0).batch(range(9)),
+            TaskError,
+            "of the chosen classes, FilterLabels would keep 0 to 1 a task; put it before NWays",
+        ),
+        (lambda: TaskDataset(dataset).batch([]), UsageError, "no task was asked for; give at least one task number"),
+        (lambda: TaskDataset(dataset, seed=-1), UsageError, "seed -1 is not between 0 and 2**64 - 1"),
+    ]
+    for attempt, kind, message in cases:
+        with pytest.raises(kind) as caught:
+            attempt()
+        assert str(caught.value) == message
+        assert isinstance(caught.value, ValueError)
+
+
+def test_only_torch_data_sets_are_taken() -> None:
+    with pytest.raises(TypeError, match=r"MetaDataset takes a torch.utils.data.Dataset, found list"):
+        TaskDataset([(0, 0)])  # type: ignore[arg-type]
+
+
+def test_the_prepared_data_set_is_taken_as_it_is(glyphs_home: Path) -> None:
+    dataset = load_dataset("glyphs", "test", root=glyphs_home)
+    meta = MetaDataset(dataset)
+    assert meta.class_index is dataset.class_index
+    assert isinstance(dataset, PreparedDataset)
+    assert meta.labels == list(range(len(dataset.classes)))
+    assert meta.labels_to_indices[1] == list(range(20, 40))
+    assert meta.indices_to_labels[39] == 1
+
+
+def test_text_labels_need_remapping() -> None:
+    dataset = Toy([])
+    dataset.y = ["cat", "dog", "cat", "dog"]  # type: ignore[list-item]
+    steps = [NWays(dataset, 2), KShots(dataset, 2), LoadData(dataset)]
+    with pytest.raises(TaskError, match="label 'cat' is no integer, so it cannot be a target; add RemapLabels"):
+        TaskDataset(dataset, steps, seed=0)[0]
+    assert sorted(TaskDataset(dataset, [*steps, RemapLabels(dataset)], seed=0)[0][1].tolist()) == [0, 0, 1, 1]
