@@ -15,7 +15,7 @@ test-all: $(READY) check wheel
 	$(BIN)/pytest -n 2
 
 bench: $(READY)
-	$(BIN)/python -m pytest tests/speed -s --override-ini testpaths= --override-ini "python_files=bench_*.py"
+	$(BIN)/python -m tests.speed
 
 check: $(READY)
 	$(BIN)/ruff format --check .

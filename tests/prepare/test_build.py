@@ -1,0 +1,132 @@
+"""Fetching end to end: from addresses to a store, with every step that can fail."""
+
+import hashlib
+import multiprocessing
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from l2l_core.catalog import open_catalog
+from l2l_core.errors import ContentError, FetchError, StoreError
+from l2l_core.fetch.cache import Cache
+from l2l_core.prepare import build
+from l2l_core.prepare.build import fetch, import_files, is_prepared, load_store, store_path, verify
+from l2l_core.records import DatasetRecord, FileRecord
+from l2l_core.store import open_store
+from tests.small import SmallData
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(small: SmallData) -> object:
+    """Where a loopback server serves the folder of the small archive."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=small.archive.parent))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def record(small: SmallData, address: str, monkeypatch: pytest.MonkeyPatch) -> DatasetRecord:
+    """The small data set with sources: one that does not have it, and one that does."""
+    monkeypatch.setenv("L2L_CATALOG", str(small.catalog))
+    content = small.archive.read_bytes()
+    urls = (f"{address}/absent.zip", f"{address}/small.zip")
+    file = FileRecord("small.zip", urls, len(content), hashlib.sha256(content).hexdigest())
+    return replace(open_catalog().dataset("small"), files=(file,))
+
+
+def test_fetched_and_imported_are_the_same_store(record: DatasetRecord, small: SmallData, tmp_path: Path) -> None:
+    catalog = open_catalog()
+    fetched = fetch(record, catalog, Cache.at(tmp_path / "a"))
+    imported = import_files(record, catalog, Cache.at(tmp_path / "b"), [small.folder])
+    beside = import_files(record, catalog, Cache.at(tmp_path / "c"), [small.archive.parent])
+    assert fetched.read_bytes() == imported.read_bytes() == beside.read_bytes()
+    assert fetched.name == imported.name
+    assert (tmp_path / "a/downloads/small/small.zip").read_bytes() == small.archive.read_bytes()
+    before = fetched.stat().st_mtime_ns
+    assert fetch(record, catalog, Cache.at(tmp_path / "a")) == fetched
+    assert fetched.stat().st_mtime_ns == before, "what is prepared stays"
+
+
+def test_load_store_downloads_only_when_told(record: DatasetRecord, tmp_path: Path) -> None:
+    catalog, cache = open_catalog(), Cache.at(tmp_path / "cache")
+    with pytest.raises(StoreError, match="small is not in .*; get it with `l2l fetch small`"):
+        load_store(record, catalog, cache)
+    assert not is_prepared(record, cache)
+    assert len(load_store(record, catalog, cache, download=True).examples) == 96
+    assert is_prepared(record, cache)
+    assert load_store(record, catalog, cache).sha256 == open_store(store_path(record, cache)).sha256
+
+
+def test_a_download_with_the_wrong_checksum_leaves_nothing(record: DatasetRecord, tmp_path: Path) -> None:
+    (file,) = record.files
+    record = replace(record, files=(replace(file, sha256="0" * 64),))
+    with pytest.raises(FetchError, match="HTTP status 404; .*wrong content"):
+        fetch(record, open_catalog(), Cache.at(tmp_path))
+    assert not [path for path in tmp_path.rglob("*.zip") if "small/" not in str(path.relative_to(tmp_path))[:6]]
+    assert not is_prepared(record, Cache.at(tmp_path))
+
+
+def test_verify_says_which_edition_it_is(record: DatasetRecord, small: SmallData, tmp_path: Path) -> None:
+    catalog, cache = open_catalog(), Cache.at(tmp_path)
+    source = open_store(import_files(record, catalog, cache, [small.folder])).source
+    for content, words in ((source, ", reference content"), ("0" * 64, ", content of another edition")):
+        pinned = replace(record, raw=replace(record.raw, content_sha256=content))
+        import_files(pinned, catalog, cache, [small.folder])
+        assert verify(pinned, cache).endswith(words)
+
+
+def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
+    catalog = open_catalog()
+    glyphs = catalog.dataset("glyphs")
+    absent = replace(glyphs, raw=replace(glyphs.raw, package="no_such_package"))
+    with pytest.raises(ContentError) as caught:
+        fetch(absent, catalog, Cache.at(tmp_path))
+    assert str(caught.value) == (
+        "glyphs is made from the package no_such_package, which is not installed; run `pip install no_such_package`"
+    )
+
+
+def test_too_many_examples_are_refused(record: DatasetRecord, small: SmallData, tmp_path: Path) -> None:
+    wrong = replace(record, raw=replace(record.raw, examples=95))
+    with pytest.raises(ContentError, match="small: small.zip holds 96 examples instead of 95; give a complete copy"):
+        import_files(wrong, open_catalog(), Cache.at(tmp_path), [small.archive])
+
+
+def _import_once(folder: Path, root: Path, prepared: "multiprocessing.Queue[str]") -> None:
+    catalog = open_catalog()
+    path = import_files(catalog.dataset("small"), catalog, Cache.at(root), [folder])
+    prepared.put(open_store(path).sha256)
+
+
+def test_two_processes_may_prepare_at_once(small: SmallData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("L2L_CATALOG", str(small.catalog))
+    record = open_catalog().dataset("small")
+    context = multiprocessing.get_context("spawn")
+    prepared: multiprocessing.Queue[str] = context.Queue()
+    arguments = small.folder, tmp_path / "cache", prepared
+    processes = [context.Process(target=_import_once, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    digests = {prepared.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join()
+    assert digests == {open_store(store_path(record, Cache.at(tmp_path / "cache"))).sha256}
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_examples_ahead_of_the_writer_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_WINDOW", 4)
+    assert [len(window) for window in build._windows(iter(range(10)), build._WINDOW)] == [4, 4, 2]
