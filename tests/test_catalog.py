@@ -58,7 +58,9 @@ def write_full_entry(root: Path) -> None:
         stream.write('rotations = false\npapers = ["me2020"]\n')
     (root / "metadata/results").mkdir()
     (root / RESULTS).write_text(ROWS)
-    (root / PAPERS).write_text('[me2020]\ntitle = "T"\nauthors = "A"\nvenue = "V"\nyear = 2020\nurl = "https://x.org"\n')
+    (root / PAPERS).write_text(
+        '[me2020]\ntitle = "T"\nauthors = "A"\nvenue = "V"\nyear = 2020\nurl = "https://x.org"\n'
+    )
     (root / LICENCES).write_text('[own]\nname = "Own"\nurl = "https://x.org"\n')
 
 
@@ -179,9 +181,19 @@ BROKEN = [
     Broken(LICENCES, 'name = "Own"\n', "", "own.name: missing"),
     # unknown fields
     Broken(DATASET, "rotations = true", "rotation = true", "rotation: unknown field, did you mean 'rotations'?"),
-    Broken(DATASET, "superclasses", "superklasses = 2\nsuperclasses", "raw.superklasses: unknown field, did you mean 'superclasses'?"),
+    Broken(
+        DATASET,
+        "superclasses",
+        "superklasses = 2\nsuperclasses",
+        "raw.superklasses: unknown field, did you mean 'superclasses'?",
+    ),
     Broken(DATASET, "md5 =", "crc32 = 1\nmd5 =", "files[0].crc32: unknown field"),
-    Broken(DATASET, 'source = "made up"', 'source = "made up"\nsauce = ""', "splits.own.sauce: unknown field, did you mean 'source'?"),
+    Broken(
+        DATASET,
+        'source = "made up"',
+        'source = "made up"\nsauce = ""',
+        "splits.own.sauce: unknown field, did you mean 'source'?",
+    ),
     Broken(BENCHMARK, "seed = 7", "seed = 7\nepisode = 9", "episode: unknown field, did you mean 'episodes'?"),
     Broken(PAPERS, "year", "yeer = 1\nyear", "me2020.yeer: unknown field, did you mean 'year'?"),
     Broken(LICENCES, "url", "colour = 1\nurl", "own.colour: unknown field"),
@@ -201,8 +213,12 @@ BROKEN = [
     Broken(DATASET, "[14, 14]", "[14, true]", "raw.image_size: expected [height, width] in pixels, found [14, True]"),
     Broken(DATASET, "[14, 14]", "[14, -1]", "raw.image_size: expected [height, width] in pixels, found [14, -1]"),
     Broken(DATASET, "[[files]]", "[files]", f"files: expected a list, found {tomllib.loads(FILES)['files'][0]!r}"),
-    Broken(DATASET, FILES, '[extra]\nfiles = 3', "extra: unknown field"),
-    Broken(DATASET, f'{FILES}', "", ),
+    Broken(DATASET, FILES, "[extra]\nfiles = 3", "extra: unknown field"),
+    Broken(
+        DATASET,
+        f"{FILES}",
+        "",
+    ),
     Broken(BENCHMARK, "ways = 3", "ways = 3.0", "ways: expected a whole number, found 3.0"),
     Broken(BENCHMARK, "shots = 2", "shots = true", "shots: expected a whole number, found True"),
     Broken(BENCHMARK, "ways = 3", "ways = 1", "ways: expected at least 2, found 1"),

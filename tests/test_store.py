@@ -4,8 +4,6 @@ import hashlib
 import json
 import pickle
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from safetensors.numpy import load_file
 
 from l2l_core.errors import CacheError, StoreError
 from l2l_core.store import Manifest, Store, open_store, verify_store, write_store
+from tests.memory import opening_mebibytes
 
 COUNTS = (3, 1, 2)
 MANIFEST = Manifest("toy", "k", ("a", "b", "c/d"), {"reader": "none"}, {"numpy": "0"})
@@ -176,12 +175,6 @@ def test_opening_a_large_store_reads_almost_nothing(tmp_path: Path) -> None:
     each = np.zeros((1, 512, 512), np.uint8)
     manifest = Manifest("large", "k", tuple(map(str, range(400))), {}, {})
     write_store(path, manifest, [1] * 400, each.shape, (each for _ in range(400)), lambda: "0" * 64)
-    script = (
-        "import resource, sys; from pathlib import Path; from l2l_core.store import open_store;"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        "before = peak(); store = open_store(Path(sys.argv[1])); print(peak() - before, store.examples.nbytes)"
-    )
-    run = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
-    kibibytes, size_bytes = map(int, run.stdout.split())
-    assert size_bytes == 400 * 512 * 512
-    assert kibibytes < 20 * 1024, "the issue allows 20 MiB of resident memory, for 100 MiB of data here"
+    assert path.stat().st_size > 100 * 2**20
+    # The promise is 20 MiB; reading the data would take 100.
+    assert opening_mebibytes(path) < 5

@@ -52,7 +52,11 @@ def test_ink_is_bright_on_black(omniglot_home: Path) -> None:
 
 
 def test_turning_the_prepared_picture_is_preparing_the_turned_one(omniglot_home: Path, test_data: Path) -> None:
-    """Snell et al. turn at 105x105 and resize then; the filter is symmetric, so only rounding differs."""
+    """Snell et al. turn at 105x105 and resize then; the filter is symmetric, so nearly nothing differs.
+
+    Pillow resizes rows, clips to 0 to 255, then resizes columns, so that the filter's overshoot at ink edges depends on
+    which comes first: up to 17 of 255 in a few pixels of these two pictures, and 0.3 on the mean.
+    """
     dataset = load_dataset("omniglot", "test", root=omniglot_home, rotations=True, dtype=torch.uint8)
     with zipfile.ZipFile(test_data / "omniglot/images_evaluation.zip") as archive:
         for name in ("images_evaluation/Tengwar/character18", "images_evaluation/ULOG/character01"):
@@ -63,7 +67,10 @@ def test_turning_the_prepared_picture_is_preparing_the_turned_one(omniglot_home:
                 small = raw.rotate(degrees).resize((28, 28), Image.Resampling.LANCZOS)
                 label = dataset.classes.index(f"{name}/rot{degrees:03}")
                 ours = dataset[int(dataset.class_index.starts_C[label])][0][0].numpy().astype(int)
-                assert np.abs(ours - (255 - np.asarray(small).astype(int))).max() <= 2
+                difference = np.abs(ours - (255 - np.asarray(small).astype(int)))
+                print(difference.max(), difference.mean())
+                assert difference.max() <= 24
+                assert difference.mean() < 0.5
 
 
 @pytest.mark.parametrize("split", ["vinyals", "lake", "meta-dataset"])

@@ -24,6 +24,7 @@ from l2l_core.data.generator import TaskGenerator
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import fetch, store_path
 from l2l_core.store import open_store
+from tests.memory import opening_mebibytes
 
 WAYS, SHOTS, QUERIES, TASKS = 5, 1, 15, 256
 
@@ -56,13 +57,8 @@ def opening(root: Path) -> None:
     """Time and resident memory of opening a store."""
     path = store_path(open_catalog().dataset("glyphs"), Cache.at(root))
     row("prepared store opened", f"{1e3 * seconds(lambda: open_store(path), 30):.2f} ms", "target 20 ms")
-    script = (
-        "import resource, sys; from pathlib import Path; from l2l_core.store import open_store;"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        "before = peak(); store = open_store(Path(sys.argv[1])); print(peak() - before)"
-    )
-    run = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
-    row("  resident memory it takes", f"{int(run.stdout) / 1024:.2f} MiB", f"of {path.stat().st_size / 2**20:.1f} MiB")
+    size = f"store of {path.stat().st_size / 2**20:.1f} MiB, target 20 MiB"
+    row("  resident memory it takes", f"{opening_mebibytes(path):.2f} MiB", size)
 
 
 def starting() -> None:
