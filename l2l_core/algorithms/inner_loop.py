@@ -38,7 +38,7 @@ def inner_loop(
 
     Args:
         loss_of: the support loss at given parameters, a scalar.
-        params: those that move, at their start; each requires a gradient. They are not changed.
+        params: those that move, at their start; each requires a gradient, unless the order is 0. They are not changed.
         rule: one step.
         state: the rule's, at the start.
         steps: how many.

@@ -1,4 +1,5 @@
-"""The algorithms by name, with their published settings. It imports no torch, so that listing them is instant.
+"""The algorithms by name, each with the settings of its paper except where a comment says otherwise. It imports no
+torch, so that listing them is instant.
 
 To add one, write its learner, a function that builds it, a function that says how it is trained, and one line in
 `METHODS`.
@@ -83,10 +84,11 @@ def _build_maml(ways: int, shots: int, channels: int, first_order: bool = False)
 
     backbone = Conv4(channels, downsample="stride", running_stats=False)
     # The paper's 0.4 (5-way) and 0.1 (20-way) are for a loss summed over classes, whose gradient is `ways` times ours:
-    # 0.4 × 5 = 0.1 × 20 = 2.0 on the mean cross-entropy.
+    # 2.0 on the mean cross-entropy. learn2learn's 0.5 learns faster where hours, not days, are spent: a minute on
+    # Omniglot 5w1s gave 86.7 ± 1.2 % with it and 76.5 ± 1.5 % with 2.0 (8 tasks a step, 5 queries, 200 test episodes).
     return MAMLLearner(
         maml_init_(ConvClassifier(backbone, ways)),
-        lr=2.0,
+        lr=0.5,
         steps=5 if _many_ways(ways) else 1,
         test_steps=5 if _many_ways(ways) else 3,
         first_order=first_order,
@@ -98,7 +100,9 @@ def _build_fomaml(ways: int, shots: int, channels: int) -> "Learner":
 
 
 def _train_maml(ways: int, shots: int) -> TrainingDefaults:
-    return TrainingDefaults(ways, shots, shots, meta_batch=16 if _many_ways(ways) else 32, learning_rate=1e-3)
+    # The paper takes 32 (20-way: 16) tasks a step and as many queries as shots. A quarter of the tasks with five queries
+    # each makes more of the same time: after a minute on Omniglot 5w1s, 86.7 ± 1.2 % against 71.5 ± 1.6 %.
+    return TrainingDefaults(ways, shots, 5, meta_batch=4 if _many_ways(ways) else 8, learning_rate=1e-3)
 
 
 METHODS: Mapping[str, MethodSpec] = {

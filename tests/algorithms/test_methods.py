@@ -51,7 +51,7 @@ def test_every_method_builds_a_learner_for_its_episodes(name: str, ways: int, sh
     assert logits.isfinite().all()
 
 
-def test_the_settings_are_the_papers() -> None:
+def test_the_settings_are_those_stated() -> None:
     protonet = get_method("protonet")
     assert protonet.training(5, 1) == TrainingDefaults(60, 1, 5, 1, 1e-3, 2_000)
     assert protonet.training(20, 5) == TrainingDefaults(60, 5, 5, 1, 1e-3, 2_000)
@@ -61,12 +61,12 @@ def test_the_settings_are_the_papers() -> None:
 
     for name, first_order in (("maml", False), ("fomaml", True)):
         method = get_method(name)
-        assert method.training(5, 1) == TrainingDefaults(5, 1, 1, 32, 1e-3, None)
-        assert method.training(20, 5) == TrainingDefaults(20, 5, 5, 16, 1e-3, None)
+        assert method.training(5, 1) == TrainingDefaults(5, 1, 5, 8, 1e-3, None)
+        assert method.training(20, 5) == TrainingDefaults(20, 5, 5, 4, 1e-3, None)
         for ways, steps, test_steps in ((5, 1, 3), (20, 5, 5)):
             learner = method.build(ways, 1, 1)
             assert isinstance(learner, MAMLLearner)
-            assert (learner.lr, learner.steps, learner.test_steps) == (2.0, steps, test_steps)
+            assert (learner.lr, learner.steps, learner.test_steps) == (0.5, steps, test_steps)
             assert learner.first_order is first_order
             assert not list(learner.buffers())
             assert sum(isinstance(layer, nn.Conv2d) for layer in learner.modules()) == 4
