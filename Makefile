@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+# One test process a core, and one thread a process: small nets on more threads than cores only wait for each other.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 .PHONY: quickstart test test-all bench check wheel lock format clean
 .DELETE_ON_ERROR:
 
@@ -9,10 +11,10 @@ quickstart: $(READY)
 	$(BIN)/l2l quickstart
 
 test: $(READY) check wheel
-	$(BIN)/pytest -m "not slow" -n 2
+	$(TESTS) -m "not slow"
 
 test-all: $(READY) check wheel
-	$(BIN)/pytest -n 2
+	$(TESTS)
 
 bench: $(READY)
 	$(BIN)/python -m tests.speed
