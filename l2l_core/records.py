@@ -1,4 +1,4 @@
-"""What an entry of ``catalog/`` and ``metadata/`` says, as frozen values. Reading and checking is `l2l_core.catalog`'s."""
+"""What an entry of ``catalog/`` and ``metadata/`` says, as frozen values; `l2l_core.catalog` reads and checks them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

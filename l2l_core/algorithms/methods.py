@@ -100,8 +100,8 @@ def _build_fomaml(ways: int, shots: int, channels: int) -> "Learner":
 
 
 def _train_maml(ways: int, shots: int) -> TrainingDefaults:
-    # The paper takes 32 (20-way: 16) tasks a step and as many queries as shots. A quarter of the tasks with five queries
-    # each makes more of the same time: after a minute on Omniglot 5w1s, 86.7 ± 1.2 % against 71.5 ± 1.6 %.
+    # The paper takes 32 (20-way: 16) tasks a step and as many queries as shots. A quarter of the tasks with five
+    # queries each makes more of the same time: a minute on Omniglot 5w1s, 86.7 ± 1.2 % against 71.5 ± 1.6 %.
     return TrainingDefaults(ways, shots, 5, meta_batch=4 if _many_ways(ways) else 8, learning_rate=1e-3)
 
 
