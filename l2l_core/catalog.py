@@ -367,7 +367,22 @@ def check_catalog(catalog: Catalog) -> list[str]:
             refer(f"{path}: split", [benchmark.split], dataset.splits, "split")
             problems.extend(f"{path}: {text}" for text in _impossible(benchmark, dataset, splits))
         catalog._read_published(name, problems)
+    problems.extend(_strays(catalog, datasets))
     return problems
+
+
+def _strays(catalog: Catalog, datasets: Mapping[str, DatasetRecord]) -> Iterator[str]:
+    """Tables that no entry refers to: most have a typing error in their name."""
+    # Of a data set whose record could not be read, any split may be meant.
+    unread = {name for name, record in datasets.items() if not record.splits}
+    splits = {(name, split) for name, record in datasets.items() for split in record.splits}
+    for root in catalog.roots:
+        for path in sorted((root / "metadata/splits").glob("*/*.csv")):
+            if path.parent.name not in unread and (path.parent.name, path.stem) not in splits:
+                yield f"{path}: file name: no data set {path.parent.name!r} has a split {path.stem!r}"
+        for path in sorted((root / "metadata/results").glob("*.csv")):
+            if path.stem not in catalog.benchmarks:
+                yield f"{path}: file name: {UnknownNameError('benchmark', path.stem, catalog.benchmarks)}"
 
 
 def _impossible(

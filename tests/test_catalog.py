@@ -361,7 +361,19 @@ def test_a_file_that_cannot_be_read_is_one_problem(root: Path) -> None:
 def test_file_names_are_names(root: Path) -> None:
     (root / BENCHMARK).rename(root / "catalog/benchmarks/Small_3w2s.toml")
     assert problems_of(root) == [
-        "catalog/benchmarks/Small_3w2s.toml: file name: expected lower-case words joined by hyphens, found 'Small_3w2s'"
+        "catalog/benchmarks/Small_3w2s.toml: file name: expected lower-case words joined by hyphens, found 'Small_3w2s'",
+        "metadata/results/small-3w2s.csv: file name: unknown benchmark 'small-3w2s'; did you mean 'Small_3w2s'?",
+    ]
+
+
+def test_tables_that_no_entry_refers_to_are_named(root: Path) -> None:
+    (root / SPLIT).with_stem("owm").write_bytes((root / SPLIT).read_bytes())
+    folder = root / "metadata/splits/smal"
+    folder.mkdir()
+    (folder / "own.csv").write_bytes((root / SPLIT).read_bytes())
+    assert problems_of(root) == [
+        "metadata/splits/smal/own.csv: file name: no data set 'smal' has a split 'own'",
+        "metadata/splits/small/owm.csv: file name: no data set 'small' has a split 'owm'",
     ]
 
 
