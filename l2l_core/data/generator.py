@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from l2l_core.data.datasets import PreparedDataset
+from l2l_core.data.datasets import MetaDataset, PreparedDataset
 from l2l_core.data.sampling import IntArray
 from l2l_core.data.tasks import TaskBatch, TaskDataset, TaskTransform
-from l2l_core.data.transforms import KShots, LoadData, NWays, index_of
+from l2l_core.data.transforms import KShots, LoadData, NWays
 from l2l_core.errors import TaskError, UsageError
 
 
@@ -53,7 +53,8 @@ class TaskGenerator:
         for name, value in (("ways", ways), ("shots", shots), ("queries", queries)):
             if value < 1:
                 raise UsageError(f"{name} is {value}; give at least 1")
-        index = index_of(dataset)
+        meta = dataset if isinstance(dataset, MetaDataset) else MetaDataset(dataset)
+        index = meta.class_index
         smallest = int(np.argmin(index.counts_C))
         if index.counts_C[smallest] < shots + queries:
             raise TaskError(
@@ -63,12 +64,12 @@ class TaskGenerator:
         self.ways, self.shots, self.queries = ways, shots, queries
         # The classes come in random order already, so label n is the n-th class drawn.
         steps: list[TaskTransform] = [
-            NWays(dataset, ways),
-            KShots(dataset, shots + queries),
-            LoadData(dataset),
+            NWays(meta, ways),
+            KShots(meta, shots + queries),
+            LoadData(meta),
             _number_classes,
         ]
-        self._tasks = TaskDataset(dataset, steps, seed=seed)
+        self._tasks = TaskDataset(meta, steps, seed=seed)
         self.seed = self._tasks.seed
 
     def describe(self, indices: Sequence[int] | IntArray) -> TaskBatch:

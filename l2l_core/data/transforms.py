@@ -6,12 +6,12 @@ they work on as first argument.
 
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from l2l_core.data.datasets import MetaDataset
+from l2l_core.data.datasets import MetaDataset, PreparedDataset
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray, bounded, distinct
 from l2l_core.data.tasks import TaskBatch, TaskTransform
@@ -23,19 +23,9 @@ LABELS: Final = 3
 """Streams of random words, one a kind of choice: the same seed chooses the same classes whatever else is chosen."""
 
 
-class Indexed(Protocol):
-    """A data set that knows which examples belong to which class."""
-
-    @property
-    def class_index(self) -> ClassIndex:
-        """Which examples belong to which class."""
-        ...
-
-
-def index_of(dataset: Dataset[Any] | Indexed) -> ClassIndex:
-    """The class index of a data set; one that has none is wrapped in a `MetaDataset` first."""
-    found = getattr(dataset, "class_index", None)
-    return found if isinstance(found, ClassIndex) else MetaDataset(dataset).class_index  # type: ignore[arg-type]
+def _known_index(dataset: Dataset[Any]) -> ClassIndex | None:
+    """The class index of a data set that has one; to find out that of another would take reading all of it."""
+    return dataset.class_index if isinstance(dataset, MetaDataset | PreparedDataset) else None
 
 
 def _take(values_BN: IntArray | None, places_BN: IntArray) -> IntArray | None:
@@ -65,11 +55,13 @@ class NWays:
         TaskError: there are fewer than n classes to choose from.
     """
 
-    def __init__(self, dataset: Dataset[Any] | Indexed, n: int = 2) -> None:
+    def __init__(self, dataset: Dataset[Any], n: int = 2) -> None:
         if n < 1:
             raise UsageError(f"ways is {n}; give at least 1")
         self.n = n
-        _enough_classes(len(index_of(dataset)), n)
+        index = _known_index(dataset)
+        if index is not None:
+            _enough_classes(len(index), n)
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Choose the classes."""
@@ -97,7 +89,7 @@ class KShots:
         TaskError: a class has fewer than k examples; names it.
     """
 
-    def __init__(self, dataset: Dataset[Any] | Indexed, k: int = 1, replacement: bool = False) -> None:
+    def __init__(self, dataset: Dataset[Any], k: int = 1, replacement: bool = False) -> None:
         if k < 1:
             raise UsageError(f"shots is {k}; give at least 1")
         self.k, self.replacement = k, replacement
@@ -134,9 +126,11 @@ class FilterLabels:
         TaskError: the data set has none of a label, or the tasks would have different numbers of classes.
     """
 
-    def __init__(self, dataset: Dataset[Any] | Indexed, labels: Iterable[Hashable]) -> None:
+    def __init__(self, dataset: Dataset[Any], labels: Iterable[Hashable]) -> None:
         self.labels = list(labels)
-        _rows(index_of(dataset), self.labels)
+        index = _known_index(dataset)
+        if index is not None:
+            _rows(index, self.labels)
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Drop the other classes."""
@@ -174,7 +168,7 @@ class FusedNWaysKShots:
 
     def __init__(
         self,
-        dataset: Dataset[Any] | Indexed,
+        dataset: Dataset[Any],
         n: int = 2,
         k: int = 1,
         replacement: bool = False,
@@ -196,7 +190,7 @@ class FusedNWaysKShots:
 class LoadData:
     """Marks the examples for loading; without it a task is the ids of its examples."""
 
-    def __init__(self, dataset: Dataset[Any] | Indexed) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
         pass
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
@@ -213,7 +207,7 @@ class RemapLabels:
             there, which is not always sorted.)
     """
 
-    def __init__(self, dataset: Dataset[Any] | Indexed, shuffle: bool = True) -> None:
+    def __init__(self, dataset: Dataset[Any], shuffle: bool = True) -> None:
         self.shuffle = shuffle
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
@@ -236,7 +230,7 @@ class ConsecutiveLabels:
     examples of a class stay side by side, so that the first K of each are its support set.
     """
 
-    def __init__(self, dataset: Dataset[Any] | Indexed) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
         pass
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:

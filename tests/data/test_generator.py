@@ -34,6 +34,14 @@ def test_support_and_query_are_the_ids_described_and_disjoint() -> None:
             assert torch.equal(tensor[number], alone)
 
 
+def test_a_data_set_without_a_list_of_labels_is_read_once() -> None:
+    dataset = toy()
+    generator = TaskGenerator(dataset, ways=4, shots=2, queries=3, seed=0)
+    assert dataset.loaded == len(dataset)
+    generator.describe(range(100))
+    assert dataset.loaded == len(dataset)
+
+
 def test_it_yields_the_episodes_in_order() -> None:
     generator = TaskGenerator(toy(), 2, 1, 1, seed=3)
     for number, episode in zip(range(4), generator, strict=False):

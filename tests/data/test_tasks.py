@@ -265,7 +265,12 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence() -> None:
         (lambda: NWays(dataset, 0), UsageError, "ways is 0; give at least 1"),
         (lambda: KShots(dataset, 0), UsageError, "shots is 0; give at least 1"),
         (
-            lambda: NWays(dataset, 4),
+            lambda: NWays(MetaDataset(dataset), 4),
+            TaskError,
+            "4 ways were asked for, but there are 3 classes; lower the ways",
+        ),
+        (
+            lambda: TaskDataset(dataset, [NWays(dataset, 4)], seed=0)[0],
             TaskError,
             "4 ways were asked for, but there are 3 classes; lower the ways",
         ),
@@ -280,7 +285,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence() -> None:
             "the classes of these tasks have 1 to 3 examples; add KShots to take the same number of each",
         ),
         (
-            lambda: FilterLabels(dataset, [0, 7]),
+            lambda: FilterLabels(MetaDataset(dataset), [0, 7]),
             TaskError,
             "no example has the label 7; the data set has 3 labels, see its .labels",
         ),
