@@ -1,21 +1,20 @@
 """Training a learner on the episodes of a benchmark's training classes, and keeping what validates best.
 
-Step s of a run trains on episodes s·b to (s + 1)·b − 1 of the run's seed, b a step; the budget only says when to stop. So
-a run of some minutes is the beginning of a longer one, and is repeated exactly by giving its number of episodes.
+Step s of a run trains on episodes s·b to (s + 1)·b − 1 of the run's seed, b a step; the budget only says when to stop.
+So a run of some minutes is the beginning of a longer one, and is repeated exactly by giving its number of episodes.
 """
 
 import json
-import struct
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,11 +22,14 @@ from l2l_core.algorithms.learner import Learner
 from l2l_core.algorithms.methods import TrainingDefaults, get_method
 from l2l_core.data.benchmarks import Benchmark
 from l2l_core.data.generator import TaskGenerator
-from l2l_core.errors import ContentError, L2LError, UsageError
+from l2l_core.data.index import ClassIndex
+from l2l_core.data.tasks import check_seed
+from l2l_core.errors import ContentError, L2LError, TaskError, UsageError
 from l2l_core.evaluation.report import versions
 from l2l_core.evaluation.run import accuracies_of
 from l2l_core.evaluation.statistics import mean_ci95
 from l2l_core.fetch.cache import replacing
+from l2l_core.records import BenchmarkRecord
 
 VALIDATION_EPISODES: Final = 100
 VALIDATE_EVERY: Final = 100
@@ -62,7 +64,7 @@ class TrainingRun:
 
     Attributes:
         benchmark, method, seed: what was trained on what, from which seed.
-        settings: form of the training episodes and the optimiser's schedule.
+        settings: form of the training episodes and the optimiser's schedule, as they were used.
         episodes, seconds: spent in all.
         history: one checkpoint a validation; the weights are those of the most accurate.
         versions: of the packages that matter.
@@ -88,12 +90,13 @@ def build_learner(benchmark: Benchmark, method: str, seed: int = 0) -> Learner:
 
     Raises:
         UnknownNameError: no such method.
+        UsageError: the seed does not fit 64 bits.
         StoreError: the data set is not in the cache (says how to get it), or damaged.
     """
     spec = get_method(method)
     channels = benchmark.dataset()[0][0].shape[0]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(check_seed(seed))
         return spec.build(benchmark.record.ways, benchmark.record.shots, channels)
 
 
@@ -110,28 +113,30 @@ def train(
 
     Args:
         benchmark: the opened protocol.
-        method: name of the method; its recipe says how episodes are formed.
+        method: name of the method; its recipe says how episodes are formed. Where the data set has fewer classes than
+            its ways, or fewer examples than its queries, the episodes are as large as the data set allows.
         minutes: time budget, validation included.
-        episodes: budget in training episodes; one of the two budgets, exactly.
+        episodes: budget in training episodes, rounded up to whole steps; one of the two budgets, exactly.
         seed: of the initial weights and of the episodes.
         progress: whether to show a bar on stderr, where that is a terminal.
 
     Raises:
         UnknownNameError: no such method.
-        UsageError: no budget, two, or one that is not positive.
-        TaskError: the training classes cannot give the recipe's episodes.
+        UsageError: no budget, two, or one that is not a positive number; or a seed that does not fit 64 bits.
+        TaskError: the training or validation classes are too few for the benchmark's ways, or one has too few examples.
         DivergedError: the loss became infinite or NaN.
         StoreError: the data set is not in the cache (says how to get it), or damaged.
     """
-    if (minutes is None) == (episodes is None) or (minutes or episodes or 0) <= 0:
+    if (minutes is None) == (episodes is None) or not 0 < (minutes or episodes or 0) < math.inf:
         raise UsageError(f"found minutes = {minutes} and episodes = {episodes}; give one of them, above 0")
     record = benchmark.record
-    settings = get_method(method).training(record.ways, record.shots)
+    classes = benchmark.dataset("train")
+    settings = _within(get_method(method).training(record.ways, record.shots), record, classes.class_index)
     learner = build_learner(benchmark, method, seed)
     form = settings.train_ways, settings.train_shots, settings.train_queries
-    generator = TaskGenerator(benchmark.dataset("train"), *form, seed=seed)
-    # Other episodes than any seed that a user would train or test with.
-    validation = benchmark.episodes("validation", seed=2**63 + seed)
+    generator = TaskGenerator(classes, *form, seed=seed)
+    # With the top bit turned over: other episodes than any seed that a user would train or test with.
+    validation = benchmark.episodes("validation", seed=seed ^ 2**63)
     optimiser = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate)
     learner.train()
     history: list[Checkpoint] = []
@@ -166,6 +171,26 @@ def train(
     seconds = time.perf_counter() - start
     run = TrainingRun(record.name, method, seed, settings, done, seconds, tuple(history), versions())
     return learner, run
+
+
+def _within(settings: TrainingDefaults, record: BenchmarkRecord, index: ClassIndex) -> TrainingDefaults:
+    """The settings with no more ways than there are training classes, and no more queries than the smallest has left.
+
+    Raises:
+        TaskError: there are fewer classes than the benchmark has ways, so that a learner for it cannot be trained.
+    """
+    if len(index) < record.ways:
+        raise TaskError(
+            f"{record.name} is {record.ways}-way, but {record.dataset} has only {len(index)} training classes; "
+            "train on a benchmark with fewer ways"
+        )
+    left = int(index.counts_C.min()) - settings.train_shots
+    return replace(
+        settings,
+        train_ways=min(settings.train_ways, len(index)),
+        # At least 1, so that a class without enough examples is refused by its name.
+        train_queries=max(1, min(settings.train_queries, left)),
+    )
 
 
 def _spent(start: float, episodes: int, minutes: float | None) -> float:
@@ -210,17 +235,19 @@ def load_weights(path: Path, learner: Learner, benchmark: Benchmark, method: str
     """Fill a learner with the weights of a file; gives the file's card.
 
     Raises:
-        ContentError: the file is absent or not such a file, belongs to another method, or a tensor does not fit (named).
+        ContentError: the file is absent or no such file, is of another method, or a tensor does not fit (named).
     """
+    if not path.is_file():
+        raise ContentError(f"there is no file {path}; give a file of weights that `l2l train` wrote")
     try:
-        content = path.read_bytes()
-        tensors = safetensors.torch.load(content)
-        length = struct.unpack("<Q", content[:8])[0]
-        card: dict[str, Any] = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["card"])
+        with safe_open(path, "pt") as file:
+            card: dict[str, Any] = json.loads((file.metadata() or {})["card"])
+        tensors = safetensors.torch.load_file(path)
         card["method"], card["benchmark"]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, struct.error) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it holds no weights with a card ({error})"
-        raise ContentError(f"cannot use {path}: {reason}; give a file that `l2l train` wrote") from None
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ContentError(
+            f"{path} holds no weights with a card ({error}); give a file of weights that `l2l train` wrote"
+        ) from None
     if card["method"] != method:
         raise ContentError(f"{path} holds weights of {card['method']}, not of {method}; give --method {card['method']}")
     expected = learner.state_dict()

@@ -3,7 +3,10 @@
 Each module imports what it needs inside its function, so that ``l2l list`` does not wait for torch.
 """
 
+import inspect
 import sys
+from collections.abc import Callable
+from typing import Final
 
 import typer
 
@@ -21,6 +24,9 @@ from l2l_core.cli import (
 )
 from l2l_core.errors import L2LError
 
+_INTERRUPTED: Final = 130
+"""The exit status that typer gives when Ctrl-C ends a command, as shells do."""
+
 app = typer.Typer(
     help="Few-shot data sets, the tasks drawn from them, and algorithms evaluated on them.",
     no_args_is_help=True,
@@ -28,15 +34,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("list")(list_command.run)
-app.command("show")(show_command.run)
-app.command("fetch")(fetch_command.run)
-app.command("import")(import_command.run)
-app.command("verify")(verify_command.run)
-app.command("sample")(sample_command.run)
-app.command("train")(train_command.run)
-app.command("evaluate")(evaluate_command.run)
-app.command("quickstart")(quickstart_command.run)
+
+
+def _add(name: str, run: Callable[..., None]) -> None:
+    """Add a subcommand; the examples that end its docstring end its help, a line each."""
+    text, _, examples = (inspect.getdoc(run) or "").partition("\n\nExamples:\n")
+    app.command(name, help=text, epilog=f"\b\nExamples:\n{examples}")(run)
+
+
+_add("list", list_command.run)
+_add("show", show_command.run)
+_add("fetch", fetch_command.run)
+_add("import", import_command.run)
+_add("verify", verify_command.run)
+_add("sample", sample_command.run)
+_add("train", train_command.run)
+_add("evaluate", evaluate_command.run)
+_add("quickstart", quickstart_command.run)
 
 
 def _version(wanted: bool) -> None:
@@ -55,10 +69,14 @@ def _top(
 def main() -> None:
     """Run the command; a mistake of the user's is one line on stderr and exit status 1, never a traceback."""
     try:
-        app()
+        app(prog_name="l2l")
     except L2LError as error:
         print(f"l2l: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            print("l2l: interrupted", file=sys.stderr)
+        raise
     except BrokenPipeError:  # `l2l list | head`: nobody reads on, which is no failure
         sys.stderr.close()
         raise SystemExit(0) from None

@@ -21,7 +21,9 @@ def run(
 ) -> None:
     """Evaluate a method on the benchmark's test episodes: accuracy with its 95% interval.
 
-    Example: l2l evaluate omniglot-5w1s --method protonet --weights runs/omniglot-5w1s-protonet-s0/weights.safetensors
+    Examples:
+        l2l evaluate glyphs-5w1s --method maml
+        l2l evaluate glyphs-5w1s --method maml --weights runs/glyphs-5w1s-maml-s0/weights.safetensors
     """
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.evaluation.published import compare
@@ -34,7 +36,9 @@ def run(
     if weights is None:
         say(f"no --weights given: this is an untrained {method}")
     else:
-        load_weights(weights, learner, opened, method)
+        trained_on = load_weights(weights, learner, opened, method)["benchmark"]
+        if trained_on != benchmark:
+            say(f"note: {weights} was trained on {trained_on}, and is evaluated on {benchmark}")
     report = evaluate(
         opened,
         learner,

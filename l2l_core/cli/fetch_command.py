@@ -13,7 +13,9 @@ def run(
 ) -> None:
     """Download a data set, check it, and prepare its store; print where the store is.
 
-    Example: l2l fetch omniglot
+    Examples:
+        l2l fetch omniglot
+        l2l fetch omniglot --root /data/l2l
     """
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache

@@ -15,7 +15,9 @@ def run(
 ) -> None:
     """Check a copy of a data set that you have, and prepare its store; print where the store is.
 
-    Examples: l2l import omniglot ~/downloads/omniglot; l2l import omniglot images_background.zip images_evaluation.zip
+    Examples:
+        l2l import omniglot ~/downloads/omniglot
+        l2l import omniglot images_background.zip images_evaluation.zip
     """
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache

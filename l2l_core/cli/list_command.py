@@ -23,7 +23,9 @@ def run(
 ) -> None:
     """List data sets, benchmarks and methods.
 
-    Examples: l2l list; l2l list benchmarks --json
+    Examples:
+        l2l list
+        l2l list benchmarks --json
     """
     tables = {Kind.datasets: _datasets, Kind.benchmarks: _benchmarks, Kind.methods: _methods}
     kinds = list(Kind) if kind is None else [kind]

@@ -2,11 +2,14 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
+
+from l2l_core.errors import UsageError
 
 Root: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder that holds the data; else L2L_HOME, else the user's cache folder.")
@@ -34,6 +37,22 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _is_number(text: str) -> bool:
     return not text or text[0].isdigit() or text[0] in "+-−±"
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Nothing; the folder is there and can be written to, which a run should know before its work and not after.
+
+    Raises:
+        UsageError: it cannot; names the option that chose it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file stands where a folder should be" if in_the_way else error.strerror
+        raise UsageError(f"cannot write to {folder}: {reason}; choose another folder with {option}") from None
 
 
 def say(message: str) -> None:

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
-from l2l_core.cli.options import AsJson, Root, print_json, print_table, say
+from l2l_core.cli.options import AsJson, Root, make_folder, print_json, print_table, say
 
 BENCHMARK = "glyphs-5w1s"
 METHODS = ("protonet", "maml")
 
 
 def run(
-    out: Annotated[Path, typer.Option(help="Folder to write pictures, weights and reports to.")] = Path("quickstart"),
+    out: Annotated[
+        Path, typer.Option(help="Folder to write pictures, weights and reports to.", file_okay=False)
+    ] = Path("quickstart"),
     minutes: Annotated[float, typer.Option(help="Training time of each of the two methods.", min=0.0)] = 1.0,
     episodes: Annotated[int, typer.Option(help="Test episodes of each evaluation.", min=2)] = 600,
     seed: Annotated[int, typer.Option(help="Of weights and training episodes.", min=0)] = 0,
@@ -21,7 +23,9 @@ def run(
 ) -> None:
     """Draw the embedded data set, train a ProtoNet and a MAML, and evaluate both beside untrained nets and chance.
 
-    Example: l2l quickstart
+    Examples:
+        l2l quickstart
+        l2l quickstart --minutes 5 --out results
     """
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.evaluation.pictures import draw_episodes, draw_results, draw_training
@@ -29,6 +33,7 @@ def run(
     from l2l_core.evaluation.run import evaluate
     from l2l_core.training import build_learner, save_weights, train
 
+    make_folder(out, "--out")
     benchmark = load_benchmark(BENCHMARK, root=root)
     test = benchmark.dataset()
     say(f"{benchmark.record.dataset}: {len(test.classes)} test classes of scripts that training never shows")

@@ -1,11 +1,20 @@
 """``l2l sample``: look at episodes."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from l2l_core.cli.options import AsJson, Root, print_json, say
+from l2l_core.cli.options import AsJson, Root, make_folder, print_json, say
+
+if TYPE_CHECKING:
+    from l2l_core.data.generator import TaskGenerator
+
+_CHUNK: Final = 1024
+"""Episodes drawn at once: the first line comes at once, however many are asked for."""
+_LAST: Final = 2**53
+"""Largest episode number that every reader of JSON keeps exactly."""
 
 
 def run(
@@ -15,15 +24,17 @@ def run(
     queries: Annotated[int | None, typer.Option(help="Query examples per class. [default: 15]")] = None,
     subset: Annotated[str | None, typer.Option(help="train, validation or test. [default: train]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the episodes. [default: 0]")] = None,
-    start: Annotated[int, typer.Option(help="Number of the first episode.", min=0)] = 0,
+    start: Annotated[int, typer.Option(help="Number of the first episode.", min=0, max=_LAST)] = 0,
     episodes: Annotated[int, typer.Option(help="How many.", min=1)] = 1,
-    png: Annotated[Path | None, typer.Option(help="Draw the episodes into this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw the first episodes into this file.", dir_okay=False)] = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
     """Print episodes: the classes, and the ids of their support and query examples within the subset.
 
-    Examples: l2l sample glyphs --ways 5 --shots 1 --png episode.png; l2l sample omniglot-20w5s --episodes 3 --json
+    Examples:
+        l2l sample glyphs --ways 5 --shots 1 --png episode.png
+        l2l sample omniglot-20w5s --episodes 3 --json
     """
     from l2l_core.catalog import open_catalog
     from l2l_core.data.benchmarks import load_benchmark
@@ -44,27 +55,38 @@ def run(
         for given, default in zip((ways, shots, queries, seed), defaults, strict=True)
     ]
     generator = TaskGenerator(dataset, *form)
+    if png is not None:
+        make_folder(png.parent, "--png")
     numbers = range(start, start + episodes)
-    batch = generator.describe(numbers)
-    for number, classes_N, ids_NK in zip(numbers, batch.all_classes_BN, batch.all_ids_BNK, strict=True):
-        line = {
-            "episode": number,
-            "seed": generator.seed,
-            "classes": [dataset.classes[row] for row in classes_N],
-            "support": ids_NK[:, : generator.shots].tolist(),
-            "query": ids_NK[:, generator.shots :].tolist(),
-        }
-        if as_json:
-            print_json(line)
-            continue
-        print(f"episode {number}")
-        for class_name, support, query in zip(line["classes"], line["support"], line["query"], strict=True):
-            print(f"  {class_name}: support {' '.join(map(str, support))} | query {' '.join(map(str, query))}")
+    for first in range(0, episodes, _CHUNK):
+        for line in _describe(generator, dataset.classes, numbers[first : first + _CHUNK]):
+            if as_json:
+                print_json(line)
+            else:
+                _print_episode(line)
     if png is not None:
         drawn = [
-            (number, generator[number], [dataset.classes[row] for row in classes_N])
-            for number, classes_N in zip(numbers[:MAX_EPISODES], batch.all_classes_BN, strict=False)
+            (line["episode"], generator[line["episode"]], line["classes"])
+            for line in _describe(generator, dataset.classes, numbers[:MAX_EPISODES])
         ]
         title = f"{dataset.name} ({dataset.subset}), {generator.ways}-way {generator.shots}-shot, seed {generator.seed}"
         draw_episodes(drawn, title, png)
         say(f"drew {len(drawn)} of {episodes} episodes into {png}")
+
+
+def _describe(generator: "TaskGenerator", classes: Sequence[str], numbers: range) -> Iterator[dict[str, Any]]:
+    batch = generator.describe(numbers)
+    for number, classes_N, ids_NK in zip(numbers, batch.all_classes_BN, batch.all_ids_BNK, strict=True):
+        yield {
+            "episode": number,
+            "seed": generator.seed,
+            "classes": [classes[row] for row in classes_N],
+            "support": ids_NK[:, : generator.shots].tolist(),
+            "query": ids_NK[:, generator.shots :].tolist(),
+        }
+
+
+def _print_episode(line: Mapping[str, Any]) -> None:
+    print(f"episode {line['episode']}")
+    for class_name, support, query in zip(line["classes"], line["support"], line["query"], strict=True):
+        print(f"  {class_name}: support {' '.join(map(str, support))} | query {' '.join(map(str, query))}")

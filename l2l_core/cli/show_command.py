@@ -16,7 +16,9 @@ def run(
 ) -> None:
     """Show an entry: sources, checksums, splits, papers; a protocol and its published figures; a method's recipe.
 
-    Examples: l2l show omniglot; l2l show omniglot-5w1s --json
+    Examples:
+        l2l show omniglot
+        l2l show omniglot-5w1s --json
     """
     found = _find(name, root)
     if as_json:

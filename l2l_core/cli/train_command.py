@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from l2l_core.cli.options import AsJson, Root, print_json, say
+from l2l_core.cli.options import AsJson, Root, make_folder, print_json, say
 
 DEFAULT_MINUTES = 10.0
 
@@ -17,14 +17,19 @@ def run(
     minutes: Annotated[float | None, typer.Option(help=f"Time budget. [default: {DEFAULT_MINUTES:g}]")] = None,
     episodes: Annotated[int | None, typer.Option(help="Budget in training episodes, instead of minutes.")] = None,
     seed: Annotated[int, typer.Option(help="Of the initial weights and of the episodes.", min=0)] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to. [default: runs/BENCHMARK-METHOD-sSEED]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to. [default: runs/BENCHMARK-METHOD-sSEED]", file_okay=False)
+    ] = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a method, keep the weights that do best on the validation classes, and print their file.
 
-    Examples: l2l train omniglot-5w1s --method protonet --minutes 20; l2l train glyphs-5w1s --method maml
+    Examples:
+        l2l train omniglot-5w1s --method protonet --minutes 20
+        l2l train glyphs-5w1s --method maml --episodes 32000 --seed 1
     """
+    from l2l_core.algorithms.methods import get_method
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.evaluation.pictures import draw_training
     from l2l_core.training import save_weights, train
@@ -32,8 +37,10 @@ def run(
     opened = load_benchmark(benchmark, root=root)
     if minutes is None and episodes is None:
         minutes = DEFAULT_MINUTES
-    learner, done = train(opened, method, minutes=minutes, episodes=episodes, seed=seed, progress=True)
+    get_method(method)
     folder = out if out is not None else Path("runs") / f"{benchmark}-{method}-s{seed}"
+    make_folder(folder, "--out")
+    learner, done = train(opened, method, minutes=minutes, episodes=episodes, seed=seed, progress=True)
     weights = folder / "weights.safetensors"
     save_weights(weights, learner, done)
     draw_training({method: done}, folder / "training.png")

@@ -14,7 +14,9 @@ def run(
 ) -> None:
     """Check the whole catalogue, and re-hash the prepared stores; print a line for each.
 
-    Examples: l2l verify; l2l verify omniglot
+    Examples:
+        l2l verify
+        l2l verify omniglot
     """
     from l2l_core.catalog import check_catalog, open_catalog
     from l2l_core.errors import CatalogError

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from l2l_core.data.generator import Episode
+from l2l_core.evaluation.report import percent
 from l2l_core.fetch.cache import replacing
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 MAX_EPISODES: Final = 8
 """Episodes drawn in one picture; more would be too small to see."""
+_GAP: Final = 4
+"""Pixels between support and query."""
+_SIDE: Final = 0.56
+"""Side of a picture in inches, where an episode has few ways; a picture of 7 pixels is no smaller than one of 84."""
+_NAME: Final = 34
+"""Letters of a class name that are shown."""
 _SUPPORT, _QUERY = "tab:blue", "tab:orange"
 
 
@@ -36,53 +43,64 @@ def draw_episodes(episodes: Sequence[tuple[int, Episode, Sequence[str]]], title:
 
     episodes = episodes[:MAX_EPISODES]
     grids = [_grid(episode, len(names)) for _, episode, names in episodes]
-    heights = [grid.shape[0] for grid in grids]
-    scale = 0.012 if max(heights) > 400 else 0.02
-    width = 2.2 + scale * grids[0].shape[1]
-    figure = Figure(figsize=(width, 0.5 + sum(scale * height + 0.55 for height in heights)), layout="constrained")
+    labels = [[_short(name) for name in names] for _, _, names in episodes]
+    # Inches: a picture's side, the rows' names at 7 points, and the title at 11.
+    side = _SIDE if max(map(len, labels)) <= 14 else 0.6 * _SIDE
+    heights = [side * len(names) for names in labels]
+    width = max(side * grid.shape[1] / (grid.shape[0] / len(names)) for grid, names in zip(grids, labels, strict=True))
+    width += 0.3 + 0.06 * max(len(name) for names in labels for name in names)
+    figure = Figure(
+        figsize=(max(width, 0.1 * len(title)), 0.5 + sum(heights) + 0.55 * len(grids)), layout="constrained"
+    )
     figure.suptitle(title, fontsize=11)
     panels = np.atleast_1d(figure.subplots(len(episodes), 1, height_ratios=heights))
-    for axes, grid, (number, episode, names) in zip(panels, grids, episodes, strict=True):
-        ways, shots = len(names), len(episode.support_y) // len(names)
-        queries = len(episode.query_y) // ways
-        side = grid.shape[0] / ways
+    for axes, grid, names, (number, episode, _) in zip(panels, grids, labels, episodes, strict=True):
+        ways = len(names)
+        shots, queries = len(episode.support_y) // ways, len(episode.query_y) // ways
+        height, pitch = grid.shape[0] / ways, (grid.shape[1] - _GAP) / (shots + queries)
         axes.imshow(grid, cmap="gray_r" if grid.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(f"episode {number}", fontsize=9, loc="left")
-        axes.set_yticks([(way + 0.5) * side for way in range(ways)], [_short(name) for name in names], fontsize=7)
+        # A dollar sign in a name is a dollar sign, and begins no formula.
+        axes.set_yticks([(way + 0.5) * height for way in range(ways)], names, fontsize=7, parse_math=False)
         axes.set_xticks(
-            [shots * side / 2, (shots + queries / 2) * side + _GAP],
+            [shots * pitch / 2, (shots + queries / 2) * pitch + _GAP],
             [f"{shots} support", f"{queries} query"],
             fontsize=8,
         )
         for label, colour in zip(axes.get_xticklabels(), (_SUPPORT, _QUERY), strict=True):
             label.set_color(colour)
-        axes.axvspan(shots * side + 0.5, shots * side + _GAP - 1.5, color="lightgrey")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
     _save(figure, path)
 
 
-_GAP: Final = 4
-"""Pixels between support and query."""
-
-
 def _grid(episode: Episode, ways: int) -> np.ndarray:
-    """One picture of an episode: [N·H, (K + Q)·W + gap], with a last axis of 3 for colour."""
+    """One picture of an episode: [N·(H + 1), (K + Q)·(W + 1) + gap], with a last axis of 3 for colour.
+
+    Each picture has a line of paper below and to the right; paper is 0 without colour, where 1 is ink, and white with.
+    """
 
     def block(pictures: np.ndarray) -> np.ndarray:
-        each, channels, height, width = len(pictures) // ways, *pictures.shape[1:]
-        rows = pictures.reshape(ways, each, channels, height, width).transpose(0, 3, 1, 4, 2)
+        framed = np.pad(pictures, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=paper)
+        _, channels, height, width = framed.shape
+        each = len(framed) // ways
+        rows = framed.reshape(ways, each, channels, height, width).transpose(0, 3, 1, 4, 2)
         return rows.reshape(ways * height, each * width, channels)
 
+    coloured = episode.support_x.shape[1] != 1
+    paper, grey = (1.0, 0.8) if coloured else (0.0, 0.2)
     support, query = block(episode.support_x.numpy()), block(episode.query_x.numpy())
-    gap = np.ones((support.shape[0], _GAP, support.shape[2]), support.dtype)
+    gap = np.full((support.shape[0], _GAP, support.shape[2]), grey, support.dtype)
+    # Paper beside the bar too: the last picture of the support has some, and the first query gets it here.
+    gap[:, -1] = paper
     grid = np.concatenate([support, gap, query], axis=1)
-    return grid[:, :, 0] if grid.shape[2] == 1 else grid
+    return grid if coloured else grid[:, :, 0]
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 34 else "…" + name[-33:]
+    """A name, of a long one its end, which is what tells classes of one group apart."""
+    return name if len(name) <= _NAME else "…" + name[1 - _NAME :]
 
 
 def draw_training(runs: Mapping[str, "TrainingRun"], path: Path) -> None:
@@ -116,18 +134,19 @@ def draw_results(reports: Mapping[str, "Report"], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 0.9 + 0.45 * len(reports)), layout="constrained")
+    figure = Figure(figsize=(7, 1.1 + 0.4 * len(reports)), layout="constrained")
     axes = figure.subplots()
     names = list(reports)[::-1]
     values = [100 * reports[name].accuracy for name in names]
     ci95 = [100 * reports[name].ci95 for name in names]
     axes.barh(names, values, xerr=ci95, color=_SUPPORT, ecolor="black", capsize=3)
-    for row, value in enumerate(values):
-        axes.text(1, row, f"{value:.1f}", va="center", color="white", fontweight="bold")
+    for row, name in enumerate(names):
+        # Right of the frame, where no bar, line or interval is.
+        axes.text(101, row, percent(reports[name].accuracy, reports[name].ci95), va="center", fontsize=9)
     first = next(iter(reports.values()))
-    axes.axvline(100 / first.ways, color="tab:red", linestyle="--", label="chance")
-    axes.set(xlim=(0, 100), xlabel="accuracy, %", title=f"{first.benchmark}, {first.episodes:,} episodes, 95% interval")
-    axes.legend(loc="lower right")
+    axes.axvline(100 / first.ways, color="tab:red", linestyle="--")
+    axes.set(xlim=(0, 100), xlabel="accuracy, %; dashed: chance; black: 95% interval")
+    axes.set_title(f"{first.benchmark}, {first.episodes:,} episodes")
     _save(figure, path)
 
 

@@ -79,7 +79,8 @@ def accuracies_of(learner: Learner, generator: TaskGenerator, episodes: int, *, 
         episodes: how many.
         progress: whether to show a bar on stderr, where that is a terminal.
     """
-    was_training = learner.training
+    # Each part has a mode of its own: a frozen one may be in evaluation mode within a learner that trains.
+    modes = {part: part.training for part in learner.modules()}
     learner.eval()
     try:
         with tqdm(
@@ -94,7 +95,8 @@ def accuracies_of(learner: Learner, generator: TaskGenerator, episodes: int, *, 
                 accuracies += correct_BQ.double().mean(dim=1).tolist()
                 bar.update(len(indices))
     finally:
-        learner.train(was_training)
+        for part, training in modes.items():
+            part.training = training
     return accuracies
 
 

@@ -1,0 +1,102 @@
+"""``l2l list`` and ``l2l show`` against the catalogue's files."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from l2l_core.algorithms.methods import METHODS
+from l2l_core.catalog import open_catalog, own_root
+from tests.cli.command import Command
+from tests.small import CLASSES, SmallData
+
+
+def _names(kind: str) -> list[str]:
+    return [path.stem for path in (own_root() / "catalog" / kind).glob("*.toml")]
+
+
+def test_list_names_every_file_of_the_catalogue(l2l: Command) -> None:
+    found = l2l("list", "--json").json
+    assert list(found) == ["datasets", "benchmarks", "methods"]
+    assert sorted(row["name"] for row in found["datasets"]) == sorted([*_names("datasets"), "small"])
+    assert sorted(row["name"] for row in found["benchmarks"]) == sorted([*_names("benchmarks"), "small-3w2s"])
+    assert [row["name"] for row in found["methods"]] == list(METHODS)
+    for kind in found:
+        assert l2l("list", kind, "--json").json == found[kind]
+
+
+def test_list_as_text_is_the_same_table(l2l: Command) -> None:
+    rows = l2l("list", "datasets", "--json").json
+    header, rule, *lines = l2l("list", "datasets").lines
+    assert header.split() == list(rows[0])
+    assert set(rule) == {"-", " "}
+    assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
+    omniglot = next(line for line in lines if line.startswith("omniglot"))
+    assert "1,623" in omniglot
+    assert "32,460" in omniglot
+    everything = l2l("list").lines
+    assert [line for line in everything if line.isupper()] == ["DATASETS", "BENCHMARKS", "METHODS"]
+    assert [line for line in lines if line in everything] == lines
+
+
+def test_list_says_what_is_here(l2l: Command, mine: SmallData, tmp_path: Path) -> None:
+    def here(*words: object) -> dict[str, bool]:
+        return {row["name"]: row["here"] for row in l2l("list", "datasets", "--json", *words).json}
+
+    assert here() == {"glyphs": False, "omniglot": False, "small": False}
+    other = tmp_path / "other"
+    l2l("import", "small", mine.folder, "--root", other)
+    assert not here()["small"]
+    assert here("--root", other)["small"]
+    assert l2l("list", "datasets", "--root", other).lines[-1].endswith("yes")
+
+
+def test_show_a_data_set(l2l: Command, mine: SmallData) -> None:
+    found = l2l("show", "omniglot", "--json").json
+    record = open_catalog().dataset("omniglot")
+    assert [file["sha256"] for file in found["files"]] == [file.sha256 for file in record.files]
+    assert found["splits"]["vinyals"]["classes"] == {"train": 1028, "validation": 172, "test": 423}
+    assert found["here"] is False
+    text = l2l("show", "omniglot").out
+    for file in record.files:
+        assert file.sha256 in text
+        assert all(url in text for url in file.urls)
+    assert l2l("show", "small", "--json").json["splits"]["own"]["classes"] == {"train": 6, "validation": 3, "test": 3}
+
+
+def test_show_says_where_the_store_is(l2l: Command, mine: SmallData, tmp_path: Path) -> None:
+    (path,) = l2l("import", "small", mine.folder, "--root", tmp_path / "there").lines
+    found = l2l("show", "small", "--root", tmp_path / "there", "--json").json
+    assert (found["store"], found["here"]) == (path, True)
+    assert Path(path).is_file()
+
+
+def test_show_a_benchmark_with_its_published_figures(l2l: Command) -> None:
+    found = l2l("show", "omniglot-5w1s", "--json").json
+    assert (found["ways"], found["shots"], found["dataset"]) == (5, 1, "omniglot")
+    with (own_root() / "metadata/results/omniglot-5w1s.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    published = sorted((row["method"], row["accuracy"]) for row in found["published"])
+    assert published == sorted((row["method"], float(row["accuracy"])) for row in rows)
+    text = l2l("show", "omniglot-5w1s").out
+    assert all(row["method"] in text for row in rows)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_show_a_method_with_its_recipe(l2l: Command, method: str) -> None:
+    found = l2l("show", method, "--json").json
+    assert found["description"] == METHODS[method].description
+    assert found["training_20w5s"]["train_shots"] == 5
+    assert METHODS[method].description in l2l("show", method).out
+
+
+def test_names_in_the_catalogue_all_have_something_to_show(l2l: Command) -> None:
+    for name in (*open_catalog().datasets, *open_catalog().benchmarks):
+        assert l2l("show", name).lines[0].split() == ["name", name]
+
+
+def test_show_a_name_that_is_none(l2l: Command) -> None:
+    assert l2l("show", "omniglott").mistake.startswith(
+        "unknown data set, benchmark or method 'omniglott'; did you mean 'omniglot'"
+    )
+    assert l2l("show", CLASSES[0]).mistake.startswith("unknown data set, benchmark or method")
