@@ -2,8 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-# One test process a core, and one thread a process: small nets on more threads than cores only wait for each other.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 .PHONY: quickstart test test-all bench check wheel lock format clean
 .DELETE_ON_ERROR:
 
@@ -11,10 +9,10 @@ quickstart: $(READY)
 	$(BIN)/l2l quickstart
 
 test: $(READY) check wheel
-	$(TESTS) -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow"
 
 test-all: $(READY) check wheel
-	$(TESTS)
+	$(BIN)/pytest -n 2
 
 bench: $(READY)
 	$(BIN)/python -m tests.speed

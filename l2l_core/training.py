@@ -28,7 +28,7 @@ from l2l_core.errors import ContentError, L2LError, TaskError, UsageError
 from l2l_core.evaluation.report import versions
 from l2l_core.evaluation.run import accuracies_of
 from l2l_core.evaluation.statistics import mean_ci95
-from l2l_core.fetch.cache import replacing
+from l2l_core.fetch.cache import write_file
 from l2l_core.records import BenchmarkRecord
 
 VALIDATION_EPISODES: Final = 100
@@ -83,6 +83,11 @@ class TrainingRun:
     def best(self) -> Checkpoint:
         """The most accurate checkpoint, the earliest of equals."""
         return max(self.history, key=lambda checkpoint: checkpoint.accuracy)
+
+    @property
+    def curve(self) -> tuple[tuple[float, float, float], ...]:
+        """(seconds, accuracy, ci95) of each checkpoint."""
+        return tuple((checkpoint.seconds, checkpoint.accuracy, checkpoint.ci95) for checkpoint in self.history)
 
 
 def build_learner(benchmark: Benchmark, method: str, seed: int = 0) -> Learner:
@@ -227,8 +232,7 @@ def save_weights(path: Path, learner: Learner, run: TrainingRun) -> None:
     """
     tensors = {name: value.contiguous() for name, value in learner.state_dict().items()}
     content = safetensors.torch.save(tensors, {"card": json.dumps(asdict(run))})
-    with replacing(path) as part:
-        part.write_bytes(content)
+    write_file(path, content)
 
 
 def load_weights(path: Path, learner: Learner, benchmark: Benchmark, method: str) -> dict[str, Any]:

@@ -1,13 +1,18 @@
 """What several tests need: real data where it is to be had, a small data set of pictures, and caches of their own."""
 
 import os
+
+# Threads of several test processes on the same cores wait for each other by spinning: one each is many times faster.
+# It counts for processes that tests start, too, and must stand before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
 
 from l2l_core.catalog import open_catalog
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import fetch, import_files
+from l2l_core.prepare.build import fetch, import_files, is_prepared
 from tests.small import SmallData, write_small_data
 
 
@@ -50,8 +55,6 @@ def omniglot_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     catalog, cache = open_catalog(), Cache.at(home)
     record = catalog.dataset("omniglot")
     with cache.lock("import-once"):
-        from l2l_core.prepare.build import is_prepared
-
         if not is_prepared(record, cache):
             import_files(record, catalog, cache, [test_data / "omniglot"])
     return home

@@ -3,16 +3,12 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from l2l_core.catalog import open_catalog
 from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files
 from tests.small import SmallData
-
-# Threads of several test processes on the same cores wait for each other by spinning: one each is many times faster.
-torch.set_num_threads(1)
 
 
 def enlarge(catalog: Path) -> None:

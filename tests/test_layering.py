@@ -37,8 +37,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 FIRST_WITH_TORCH = LAYERS.index(("data",))
 WITHOUT_TORCH_TO_IMPORT = ("algorithms", "algorithms.methods", "data", "evaluation", "cli")
 """Modules above that line which are nevertheless imported without torch."""
-FOR_ANNOTATIONS_ONLY = {("evaluation.pictures", "training")}
-"""Imports under TYPE_CHECKING that look upwards: no code runs through them."""
 TORCH = {"torch", "torchvision", "torchaudio"}
 
 
@@ -106,21 +104,11 @@ def torch_imports(package: Path) -> list[tuple[str, str]]:
 
 
 def test_imports_point_downwards() -> None:
-    assert set(upward(PACKAGE)) == FOR_ANNOTATIONS_ONLY
+    assert upward(PACKAGE) == []
 
 
 def test_the_lower_half_never_imports_torch() -> None:
     assert torch_imports(PACKAGE) == []
-
-
-def test_upward_imports_for_annotations_are_nothing_else() -> None:
-    for importer, imported in FOR_ANNOTATIONS_ONLY:
-        tree = modules(PACKAGE)[importer]
-        guarded = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-        assert guarded
-        for node in guarded:
-            tree.body.remove(node)
-        assert not any(full_name.startswith(f"l2l_core.{imported}") for full_name in imports(importer, tree))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def run(
         report = evaluate(benchmark, learner, episodes, method=method, weights=str(weights), progress=True)
         report.save(out / f"{method}.json")
         reports[f"{method}, trained"] = report
-    draw_training(runs, out / "training.png")
+    draw_training({method: run.curve for method, run in runs.items()}, out / "training.png")
     draw_results(reports, out / "results.png")
     if as_json:
         print_json({name: {"accuracy": report.accuracy, "ci95": report.ci95} for name, report in reports.items()})

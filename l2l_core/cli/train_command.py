@@ -43,7 +43,7 @@ def run(
     learner, done = train(opened, method, minutes=minutes, episodes=episodes, seed=seed, progress=True)
     weights = folder / "weights.safetensors"
     save_weights(weights, learner, done)
-    draw_training({method: done}, folder / "training.png")
+    draw_training({method: done.curve}, folder / "training.png")
     best = done.best
     say(
         f"trained {method} on {done.episodes:,} episodes in {done.seconds:.0f} s; best validation accuracy "

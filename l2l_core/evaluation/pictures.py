@@ -1,6 +1,7 @@
 """Pictures for people: episodes as a grid, training curves, results as bars."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -8,13 +9,12 @@ import numpy as np
 
 from l2l_core.data.generator import Episode
 from l2l_core.evaluation.report import percent
-from l2l_core.fetch.cache import replacing
+from l2l_core.fetch.cache import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from l2l_core.evaluation.report import Report
-    from l2l_core.training import TrainingRun
 
 MAX_EPISODES: Final = 8
 """Episodes drawn in one picture; more would be too small to see."""
@@ -103,8 +103,12 @@ def _short(name: str) -> str:
     return name if len(name) <= _NAME else "…" + name[1 - _NAME :]
 
 
-def draw_training(runs: Mapping[str, "TrainingRun"], path: Path) -> None:
+def draw_training(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path) -> None:
     """Draw the validation accuracy of some runs over time as a PNG.
+
+    Args:
+        curves: name of a run to its (seconds, accuracy, ci95), the latter two as fractions.
+        path: the file to be.
 
     Raises:
         CacheError: the file cannot be written.
@@ -113,10 +117,8 @@ def draw_training(runs: Mapping[str, "TrainingRun"], path: Path) -> None:
 
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axes = figure.subplots()
-    for label, run in runs.items():
-        seconds = [checkpoint.seconds for checkpoint in run.history]
-        accuracies = np.array([100 * checkpoint.accuracy for checkpoint in run.history])
-        ci95 = np.array([100 * checkpoint.ci95 for checkpoint in run.history])
+    for label, curve in curves.items():
+        seconds, accuracies, ci95 = np.array(curve).T * [[1], [100], [100]]
         (line,) = axes.plot(seconds, accuracies, marker="o", markersize=3, label=label)
         axes.fill_between(seconds, accuracies - ci95, accuracies + ci95, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set(xlabel="seconds of training", ylabel="validation accuracy, %", title="Training (band: 95% interval)")
@@ -151,5 +153,6 @@ def draw_results(reports: Mapping[str, "Report"], path: Path) -> None:
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=120)
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    write_file(path, content.getvalue())

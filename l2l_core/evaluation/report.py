@@ -10,7 +10,7 @@ from typing import Any
 
 from l2l_core._version import __version__
 from l2l_core.errors import ContentError
-from l2l_core.fetch.cache import replacing
+from l2l_core.fetch.cache import write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,7 @@ class Report:
         Raises:
             CacheError: the file cannot be written.
         """
-        with replacing(path) as part:
-            part.write_text(self.to_json() + "\n", encoding="utf-8")
+        write_file(path, f"{self.to_json()}\n".encode())
 
 
 def percent(accuracy: float, ci95: float | None = None) -> str:

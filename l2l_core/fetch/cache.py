@@ -16,6 +16,7 @@ from l2l_core.errors import CacheError
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+OTHER_ROOT = "choose another folder with --root or L2L_HOME"
 WAIT_NOTICE_S = 1.0  # a lock that is free again within this time is not worth a message
 
 _REASONS = {
@@ -98,21 +99,25 @@ class Cache:
 
 
 @contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, advice: str = OTHER_ROOT) -> Iterator[Path]:
     """A path beside the target to write a file to; on success that file takes the target's place in one step.
 
     The path is new, so that writers never meet, and its folder exists. Whatever exception ends the context, a keyboard
     interrupt included, the half-written file is removed and the target stays as it was.
 
+    Args:
+        target: the file to be.
+        advice: what to do where it cannot be written.
+
     Raises:
         CacheError: the folder cannot be made, or the file cannot be put in place.
     """
     part = target.with_name(f".{target.name}.{os.urandom(6).hex()}.part")
-    with writing(target.name, target):
+    with writing(target.name, target, advice):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield part
-        with writing(target.name, target):
+        with writing(target.name, target, advice):
             # Without the fsync a power cut could leave the new name on an empty file.
             with part.open("rb+") as written:
                 os.fsync(written.fileno())
@@ -122,8 +127,19 @@ def replacing(target: Path) -> Iterator[Path]:
             part.unlink()
 
 
+def write_file(target: Path, content: bytes) -> None:
+    """Write a file that the user asked for, whole or not at all.
+
+    Raises:
+        CacheError: it cannot be written.
+    """
+    advice = "choose another place"
+    with replacing(target, advice) as part, writing(target.name, target, advice):
+        part.write_bytes(content)
+
+
 @contextlib.contextmanager
-def writing(what: str, path: Path) -> Iterator[None]:
+def writing(what: str, path: Path, advice: str = OTHER_ROOT) -> Iterator[None]:
     """A context that turns an OSError into a `CacheError` saying what was written, why it failed and what to do.
 
     Keep it around the writing alone: the errors of a socket are OSErrors too.
@@ -131,6 +147,7 @@ def writing(what: str, path: Path) -> Iterator[None]:
     Args:
         what: what is being written, as a reader would call it.
         path: where to.
+        advice: what to do where it cannot be written.
 
     Raises:
         CacheError: an OSError was raised inside.
@@ -138,7 +155,6 @@ def writing(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = "choose another folder with --root or L2L_HOME"
         if error.errno == errno.ENOSPC:
             reason, advice = f"the disk is full{_free(path)}", f"free some space or {advice}"
         else:

@@ -9,12 +9,10 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from l2l_core.algorithms.methods import TrainingDefaults
 from l2l_core.data.generator import Episode
 from l2l_core.errors import CacheError
 from l2l_core.evaluation import pictures
 from l2l_core.evaluation.pictures import MAX_EPISODES, draw_episodes, draw_results, draw_training
-from l2l_core.training import Checkpoint, TrainingRun
 from tests.evaluation.test_report import make_report
 
 Numbered = tuple[int, Episode, Sequence[str]]
@@ -152,13 +150,12 @@ def test_small_pictures_are_drawn_as_large_as_big_ones(tmp_path: Path) -> None:
     assert len(shapes) == 1
 
 
-def _run(accuracies: Sequence[float]) -> TrainingRun:
-    history = tuple(Checkpoint(100 * n, 2.5 * n, 1.0, value, 0.02) for n, value in enumerate(accuracies, start=1))
-    return TrainingRun("b", "m", 0, TrainingDefaults(5, 1, 1, 1, 1e-3), 100, 2.5, history, {})
+def _curve(accuracies: Sequence[float]) -> list[tuple[float, float, float]]:
+    return [(2.5 * n, value, 0.02) for n, value in enumerate(accuracies, start=1)]
 
 
 def test_training_curves_hold_the_checkpoints(tmp_path: Path, figures: list[Figure]) -> None:
-    draw_training({"protonet": _run([0.4, 0.6, 0.7]), "maml": _run([0.5])}, tmp_path / "training.png")
+    draw_training({"protonet": _curve([0.4, 0.6, 0.7]), "maml": _curve([0.5])}, tmp_path / "training.png")
     height, width, _ = _open(tmp_path / "training.png").shape
     assert width > height > 300
     (axes,) = figures[0].axes
