@@ -1,4 +1,18 @@
-from . import algorithms, catalog, data, errors, evaluation, fetch, modules, nn, prepare, records, store, training
+from . import (
+    algorithms,
+    catalog,
+    data,
+    errors,
+    evaluation,
+    fetch,
+    files,
+    modules,
+    nn,
+    prepare,
+    records,
+    store,
+    training,
+)
 from .data.benchmarks import Benchmark, load_benchmark
 from .data.datasets import MetaDataset, PreparedDataset, load_dataset
 from .data.generator import Episode, TaskGenerator

@@ -4,12 +4,13 @@ L2LError                    catch this one to catch them all
 ├── UsageError              an argument that cannot be: ways below 1, an unknown method (also a ValueError)
 │   └── UnknownNameError    no entry of that name; carries the nearest known names
 ├── CatalogError            catalog/ or metadata/ is malformed; carries every problem found
-├── CacheError              the folder that holds the data cannot be used: read-only, full, locked
+├── CacheError              a file, of the cache or one that was asked for, cannot be written: read-only, full
 ├── FetchError              no source gave the file; carries what each source answered
 ├── ArchiveError            not an archive, cut off, or with a member that must not be unpacked
 ├── ContentError            the files are readable, but they are not the data set they should be
 ├── StoreError              a prepared store is absent, damaged or of another version
-└── TaskError               no such task can be drawn from this data set (also a ValueError)
+├── TaskError               no such task can be drawn from this data set (also a ValueError)
+└── DivergedError           the training loss is no longer a finite number
 
 A message says what was asked, what was found and what to do, in one sentence; the command line prints it as it is.
 """
@@ -66,7 +67,7 @@ class CatalogError(L2LError):
 
 
 class CacheError(L2LError):
-    """The folder that holds the data cannot be read or written."""
+    """A file of the cache, or one that the user asked for, cannot be read or written."""
 
 
 class FetchError(L2LError):
@@ -87,3 +88,7 @@ class StoreError(L2LError):
 
 class TaskError(L2LError, ValueError):
     """The data set cannot give the task that was asked for."""
+
+
+class DivergedError(L2LError):
+    """The training loss is no longer a finite number."""

@@ -52,12 +52,12 @@ class RawRecord:
     """What the raw files hold, so that any copy of them can be checked.
 
     Attributes:
-        reader: name of the layout in `l2l_core.prepare.readers.READERS`.
+        reader: name of the layout, as in `l2l_core.prepare.readers.VERSIONS`.
         classes, examples: totals over the data set.
         superclasses: number of groups of classes, where the data set has them.
         examples_per_class: the same number for every class, where that is so.
         image_size: height and width in pixels of every raw image, where they agree.
-        content_sha256: `l2l_core.prepare.readers.content_digest` of the official files, whatever they are packed in.
+        content_sha256: what the reader's ``digest`` gives for the reference files, whatever they are packed in.
         package, folder: the raw files are this folder of an installed Python package instead of a download.
     """
 

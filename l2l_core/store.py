@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l2l_core.errors import StoreError
-from l2l_core.fetch.cache import replacing, writing
+from l2l_core.files import replacing, writing
 
 FORMAT: Final = "l2l_core store"
 FORMAT_VERSION: Final = 1

@@ -1,7 +1,7 @@
 """Training a learner on the episodes of a benchmark's training classes, and keeping what validates best.
 
 Step s of a run trains on episodes s·b to (s + 1)·b − 1 of the run's seed, b a step; the budget only says when to stop.
-So a run of some minutes is the beginning of a longer one, and is repeated exactly by giving its number of episodes.
+So a run of some minutes is the beginning of a longer one, and a budget in episodes gives the same weights every time.
 """
 
 import json
@@ -20,24 +20,20 @@ from tqdm import tqdm
 
 from l2l_core.algorithms.learner import Learner
 from l2l_core.algorithms.methods import TrainingDefaults, get_method
-from l2l_core.data.benchmarks import Benchmark
+from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.tasks import check_seed
-from l2l_core.errors import ContentError, L2LError, TaskError, UsageError
+from l2l_core.errors import ContentError, DivergedError, TaskError, UsageError
 from l2l_core.evaluation.report import versions
 from l2l_core.evaluation.run import accuracies_of
 from l2l_core.evaluation.statistics import mean_ci95
-from l2l_core.fetch.cache import write_file
+from l2l_core.files import write_file
 from l2l_core.records import BenchmarkRecord
 
 VALIDATION_EPISODES: Final = 100
 VALIDATE_EVERY: Final = 100
 """Steps between validations: at a few tenths of a second a step, some 5 % of the time goes into them."""
-
-
-class DivergedError(L2LError):
-    """The training loss is no longer a finite number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ class TrainingRun:
         return tuple((checkpoint.seconds, checkpoint.accuracy, checkpoint.ci95) for checkpoint in self.history)
 
 
-def build_learner(benchmark: Benchmark, method: str, seed: int = 0) -> Learner:
+def build_learner(benchmark: Benchmark | str, method: str, seed: int = 0) -> Learner:
     """An untrained learner for a benchmark; its initial weights are a function of the seed.
 
     Raises:
@@ -98,7 +94,7 @@ def build_learner(benchmark: Benchmark, method: str, seed: int = 0) -> Learner:
         UsageError: the seed does not fit 64 bits.
         StoreError: the data set is not in the cache (says how to get it), or damaged.
     """
-    spec = get_method(method)
+    spec, benchmark = get_method(method), load_benchmark(benchmark)
     channels = benchmark.dataset()[0][0].shape[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(check_seed(seed))
@@ -106,7 +102,7 @@ def build_learner(benchmark: Benchmark, method: str, seed: int = 0) -> Learner:
 
 
 def train(
-    benchmark: Benchmark,
+    benchmark: Benchmark | str,
     method: str,
     *,
     minutes: float | None = None,
@@ -117,13 +113,15 @@ def train(
     """A learner trained on the benchmark's training classes, with the weights that did best on its validation classes.
 
     Args:
-        benchmark: the opened protocol.
+        benchmark: the opened protocol, or its name.
         method: name of the method; its recipe says how episodes are formed. Where the data set has fewer classes than
             its ways, or fewer examples than its queries, the episodes are as large as the data set allows.
         minutes: time budget, validation included.
         episodes: budget in training episodes, rounded up to whole steps; one of the two budgets, exactly.
         seed: of the initial weights and of the episodes.
         progress: whether to show a bar on stderr, where that is a terminal.
+
+    Ctrl-C ends the training early, once something has validated.
 
     Raises:
         UnknownNameError: no such method.
@@ -134,6 +132,7 @@ def train(
     """
     if (minutes is None) == (episodes is None) or not 0 < (minutes or episodes or 0) < math.inf:
         raise UsageError(f"found minutes = {minutes} and episodes = {episodes}; give one of them, above 0")
+    benchmark = load_benchmark(benchmark)
     record = benchmark.record
     classes = benchmark.dataset("train")
     settings = _within(get_method(method).training(record.ways, record.shots), record, classes.class_index)
@@ -153,24 +152,29 @@ def train(
     unit = " s" if minutes is not None else " episodes"
     bar_format = "{l_bar}{bar}| {n:.0f}/{total:.0f}{unit} [{elapsed}<{remaining}{postfix}]"
     disable = None if progress else True
-    with tqdm(desc=f"training {method}", total=budget, unit=unit, bar_format=bar_format, disable=disable) as bar:
-        spent = 0.0
-        while spent < budget:
-            losses.append(_step(learner, optimiser, generator, settings, done))
-            done += settings.meta_batch
-            spent = _spent(start, done, minutes)
-            if done // settings.meta_batch % VALIDATE_EVERY == 0 or spent >= budget:
-                accuracy, ci95 = mean_ci95(accuracies_of(learner, validation, VALIDATION_EPISODES))
-                seconds = time.perf_counter() - start
-                history.append(Checkpoint(done, seconds, sum(losses) / len(losses), accuracy, ci95))
-                losses.clear()
-                if accuracy > best_accuracy:
-                    best_accuracy = accuracy
-                    best = {name: value.clone() for name, value in learner.state_dict().items()}
-                bar.set_postfix_str(f"loss {history[-1].loss:.3f}, validation {100 * accuracy:.1f} %")
+    try:
+        with tqdm(desc=f"training {method}", total=budget, unit=unit, bar_format=bar_format, disable=disable) as bar:
+            spent = 0.0
+            while spent < budget:
+                losses.append(_step(learner, optimiser, generator, settings, done))
+                done += settings.meta_batch
                 spent = _spent(start, done, minutes)
-            bar.n = min(spent, budget)
-            bar.refresh()
+                if done // settings.meta_batch % VALIDATE_EVERY == 0 or spent >= budget:
+                    accuracy, ci95 = mean_ci95(accuracies_of(learner, validation, VALIDATION_EPISODES))
+                    seconds = time.perf_counter() - start
+                    history.append(Checkpoint(done, seconds, sum(losses) / len(losses), accuracy, ci95))
+                    losses.clear()
+                    if accuracy > best_accuracy:
+                        best_accuracy = accuracy
+                        best = {name: value.clone() for name, value in learner.state_dict().items()}
+                    bar.set_postfix_str(f"loss {history[-1].loss:.3f}, validation {100 * accuracy:.1f} %")
+                    spent = _spent(start, done, minutes)
+                bar.n = min(spent, budget)
+                bar.refresh()
+    except KeyboardInterrupt:
+        # Ctrl-C is an early end: what has validated best is kept, if anything has.
+        if not best:
+            raise
     learner.load_state_dict(best)
     learner.eval()
     seconds = time.perf_counter() - start
@@ -216,7 +220,8 @@ def _step(
     loss, _ = learner.meta_loss(*generator.batch(range(done, done + settings.meta_batch)))
     if not loss.isfinite():
         raise DivergedError(
-            f"the training loss is {loss.item()} after {done:,} episodes; give a lower learning rate or another seed"
+            f"the training loss is {loss.item()} after {done:,} episodes; "
+            "try another seed, or a method with a lower learning rate"
         )
     optimiser.zero_grad()
     torch.autograd.backward(loss)

@@ -16,7 +16,7 @@ PACKAGE = Path(l2l_core.__file__).parent
 # below. A new module finds its layer by its name, or needs one here.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "_version"),
-    ("records",),
+    ("files", "records"),
     ("fields",),
     ("catalog",),
     ("fetch",),

@@ -258,8 +258,27 @@ def test_a_diverged_run_says_when(opened: Benchmark, monkeypatch: pytest.MonkeyP
     with pytest.raises(DivergedError) as caught:
         train(opened, "protonet", episodes=10)
     assert str(caught.value) == (
-        f"the training loss is {bad} after 3 episodes; give a lower learning rate or another seed"
+        f"the training loss is {bad} after 3 episodes; try another seed, or a method with a lower learning rate"
     )
+
+
+def test_ctrl_c_keeps_what_has_validated_best(opened: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 2)
+    monkeypatch.setattr(training, "VALIDATION_EPISODES", 5)
+    meta_loss = ProtoNet.meta_loss
+    calls: list[int] = []
+
+    def interrupted(self: ProtoNet, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        calls.append(1)
+        if len(calls) in (4, 6):
+            raise KeyboardInterrupt
+        return meta_loss(self, *tensors)
+
+    monkeypatch.setattr(ProtoNet, "meta_loss", interrupted)
+    _, run = train(opened, "protonet", episodes=10)
+    assert (run.episodes, [checkpoint.episodes for checkpoint in run.history]) == (3, [2])
+    with pytest.raises(KeyboardInterrupt):
+        train(opened, "protonet", episodes=10)
 
 
 @pytest.mark.parametrize(("method", "episodes", "gain"), [("protonet", 12, 0.04), ("maml", 320, 0.02)])

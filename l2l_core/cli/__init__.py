@@ -77,6 +77,8 @@ def main() -> None:
         if stop.code == _INTERRUPTED:
             print("l2l: interrupted", file=sys.stderr)
         raise
-    except BrokenPipeError:  # `l2l list | head`: nobody reads on, which is no failure
-        sys.stderr.close()
-        raise SystemExit(0) from None
+    except OSError as error:
+        # What no layer below has put into words: an unreadable path, a full disk behind stdout.
+        place = f" {error.filename}" if error.filename else ""
+        print(f"l2l: cannot go on:{place} {error.strerror or error}; check that path and its disk", file=sys.stderr)
+        raise SystemExit(1) from None

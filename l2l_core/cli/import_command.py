@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from l2l_core.cli.options import Root
+from l2l_core.cli.options import Root, say
 
 
 def run(
@@ -21,7 +21,13 @@ def run(
     """
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache
-    from l2l_core.prepare.build import import_files
+    from l2l_core.prepare.build import edition, import_files
+    from l2l_core.store import open_store
 
     catalog = open_catalog()
-    print(import_files(catalog.dataset(dataset), catalog, Cache.at(root), paths))
+    record = catalog.dataset(dataset)
+    path = import_files(record, catalog, Cache.at(root), paths)
+    found = edition(record, open_store(path))
+    if found:
+        say(f"{dataset}: {found}")
+    print(path)

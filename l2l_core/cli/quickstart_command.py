@@ -15,7 +15,7 @@ def run(
     out: Annotated[
         Path, typer.Option(help="Folder to write pictures, weights and reports to.", file_okay=False)
     ] = Path("quickstart"),
-    minutes: Annotated[float, typer.Option(help="Training time of each of the two methods.", min=0.0)] = 1.0,
+    minutes: Annotated[float, typer.Option(help="Training time of each of the two methods.", min=0.001)] = 1.0,
     episodes: Annotated[int, typer.Option(help="Test episodes of each evaluation.", min=2)] = 600,
     seed: Annotated[int, typer.Option(help="Of weights and training episodes.", min=0)] = 0,
     root: Root = None,

@@ -40,9 +40,13 @@ def run(
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.data.datasets import load_dataset
     from l2l_core.data.generator import TaskGenerator
+    from l2l_core.errors import UnknownNameError
     from l2l_core.evaluation.pictures import MAX_EPISODES, draw_episodes
 
-    if name in open_catalog().benchmarks:
+    catalog = open_catalog()
+    if name not in (*catalog.datasets, *catalog.benchmarks):
+        raise UnknownNameError("data set or benchmark", name, [*catalog.datasets, *catalog.benchmarks])
+    if name in catalog.benchmarks:
         benchmark = load_benchmark(name, root=root)
         record = benchmark.record
         dataset = benchmark.dataset(subset)  # type: ignore[arg-type]  # load_dataset checks it

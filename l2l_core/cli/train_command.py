@@ -40,8 +40,10 @@ def run(
     get_method(method)
     folder = out if out is not None else Path("runs") / f"{benchmark}-{method}-s{seed}"
     make_folder(folder, "--out")
-    learner, done = train(opened, method, minutes=minutes, episodes=episodes, seed=seed, progress=True)
     weights = folder / "weights.safetensors"
+    if weights.exists():
+        say(f"note: {weights} of an earlier run will be replaced")
+    learner, done = train(opened, method, minutes=minutes, episodes=episodes, seed=seed, progress=True)
     save_weights(weights, learner, done)
     draw_training({method: done.curve}, folder / "training.png")
     best = done.best

@@ -19,23 +19,30 @@ def run(
         l2l verify omniglot
     """
     from l2l_core.catalog import check_catalog, open_catalog
-    from l2l_core.errors import CatalogError
+    from l2l_core.errors import CatalogError, StoreError
     from l2l_core.fetch.cache import Cache
-    from l2l_core.prepare.build import is_prepared, verify
+    from l2l_core.prepare.build import check_recipes, is_prepared, verify
 
     catalog, cache = open_catalog(), Cache.at(root)
-    problems = check_catalog(catalog)
+    problems = check_catalog(catalog) or check_recipes(catalog)
     if problems:
         raise CatalogError(problems)
     names = catalog.datasets if dataset is None else [dataset]
     records = [catalog.dataset(name) for name in names]
-    found = {record.name: verify(record, cache) for record in records if dataset or is_prepared(record, cache)}
+    found: dict[str, str] = {}
+    damaged: list[str] = []
+    for record in records:
+        if dataset is None and not is_prepared(record, cache):
+            continue
+        try:
+            found[record.name] = verify(record, cache)
+        except StoreError as error:
+            damaged.append(str(error))
     if as_json:
         print_json({"catalogue": {"datasets": len(catalog.datasets), "benchmarks": len(catalog.benchmarks)}, **found})
-        return
-    print(f"catalogue: {len(catalog.datasets)} data sets and {len(catalog.benchmarks)} benchmarks are well-formed")
-    for name, sentence in found.items():
-        print(f"{name}: {sentence}")
-    for record in records:
-        if record.name not in found:
-            print(f"{record.name}: not here")
+    elif not damaged or dataset is None:
+        print(f"catalogue: {len(catalog.datasets)} data sets and {len(catalog.benchmarks)} benchmarks are well-formed")
+        for name in names:
+            print(f"{name}: {found.get(name, 'damaged' if is_prepared(catalog.dataset(name), cache) else 'not here')}")
+    if damaged:
+        raise StoreError("; ".join(damaged))

@@ -53,8 +53,10 @@ class Benchmark:
         return TaskGenerator(self.dataset(subset), record.ways, record.shots, record.queries, seed)
 
 
-def load_benchmark(name: str, *, root: str | os.PathLike[str] | None = None, download: bool = False) -> Benchmark:
-    """A benchmark by its name.
+def load_benchmark(
+    name: str | Benchmark, *, root: str | os.PathLike[str] | None = None, download: bool = False
+) -> Benchmark:
+    """A benchmark by its name; one that is open already comes back as it is.
 
     Args:
         name: as in ``l2l list benchmarks``.
@@ -65,4 +67,6 @@ def load_benchmark(name: str, *, root: str | os.PathLike[str] | None = None, dow
         UnknownNameError: no such benchmark.
         CatalogError: its entry is malformed.
     """
+    if isinstance(name, Benchmark):
+        return name
     return Benchmark(open_catalog().benchmark(name), None if root is None else Path(root), download)

@@ -1,8 +1,9 @@
 """Data sets to draw tasks from: prepared ones, and any map-style torch data set seen through its classes."""
 
 import hashlib
+import operator
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -61,6 +62,7 @@ class PreparedDataset(Dataset[tuple[Tensor, int]]):
         return int(self.class_index.counts_C.sum())
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} examples, there is no example {index}")
         index %= len(self)
@@ -72,8 +74,13 @@ class PreparedDataset(Dataset[tuple[Tensor, int]]):
 
         Args:
             ids: int64, any shape, each in [0, len).
+
+        Raises:
+            IndexError: some id is not.
         """
         flat = ids.reshape(-1)
+        if flat.size and not 0 <= flat.min() <= flat.max() < len(self):
+            raise IndexError(f"{self.name} has {len(self)} examples; ids {flat.min()} to {flat.max()} were asked for")
         images = np.take(self._store.examples, self._rows_M[flat % len(self._rows_M)], axis=0)
         turns = flat // len(self._rows_M)
         for turn in range(1, len(ROTATIONS)) if turns.any() else ():
@@ -101,9 +108,9 @@ def load_dataset(
     name: str,
     subset: Subset | None = None,
     split: str | None = None,
-    *,
     rotations: bool = False,
     root: str | os.PathLike[str] | None = None,
+    *,
     download: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> PreparedDataset:
@@ -213,7 +220,9 @@ class MetaDataset(Dataset[Any]):
 def _labels(dataset: Dataset[Any]) -> list[Any]:
     """The label of every example, without loading any where the data set has a list of them."""
     length = len(dataset)  # type: ignore[arg-type]
-    for attribute in ("targets", "labels"):
+    # Torchvision applies it to what is in the list.
+    transformed = getattr(dataset, "target_transform", None) is not None
+    for attribute in () if transformed else ("targets", "labels"):
         known = getattr(dataset, attribute, None)
         if isinstance(known, Tensor | np.ndarray):
             known = known.tolist()
@@ -222,8 +231,13 @@ def _labels(dataset: Dataset[Any]) -> list[Any]:
     return [dataset[index][1] for index in range(length)]
 
 
+def plain_labels(labels: Iterable[Any]) -> list[Any]:
+    """The labels as dictionaries take them: Python numbers instead of tensors and NumPy scalars."""
+    return [label.item() if isinstance(label, Tensor | np.generic) else label for label in labels]
+
+
 def _index_of(labels: Sequence[Any]) -> ClassIndex:
-    plain = [label.item() if isinstance(label, Tensor | np.generic) else label for label in labels]
+    plain = plain_labels(labels)
     if not plain:
         raise TaskError("the data set has no examples; there is nothing to draw tasks from")
     try:

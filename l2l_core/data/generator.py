@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from l2l_core.data.datasets import MetaDataset, PreparedDataset
 from l2l_core.data.sampling import IntArray
-from l2l_core.data.tasks import TaskBatch, TaskDataset, TaskTransform
+from l2l_core.data.tasks import TaskBatch, TaskDataset, TaskTransform, at_least_one
 from l2l_core.data.transforms import KShots, LoadData, NWays
 from l2l_core.errors import TaskError, UsageError
 
@@ -50,9 +50,9 @@ class TaskGenerator:
     def __init__(
         self, dataset: Dataset[Any], ways: int = 5, shots: int = 1, queries: int = 15, seed: int | None = None
     ) -> None:
-        for name, value in (("ways", ways), ("shots", shots), ("queries", queries)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; give at least 1")
+        ways, shots, queries = (
+            at_least_one(name, value) for name, value in (("ways", ways), ("shots", shots), ("queries", queries))
+        )
         meta = dataset if isinstance(dataset, MetaDataset) else MetaDataset(dataset)
         index = meta.class_index
         smallest = int(np.argmin(index.counts_C))

@@ -3,11 +3,12 @@
 Letters in shapes: B tasks, N ways, K examples a class, M = N·K examples of a task.
 """
 
+import operator
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
@@ -93,13 +94,33 @@ def check_seed(seed: int | None) -> int:
     """The seed, or one from the operating system for None.
 
     Raises:
-        UsageError: it is negative or does not fit 64 bits.
+        UsageError: it is no whole number, negative, or does not fit 64 bits.
     """
     if seed is None:
         return secrets.randbits(63)
+    seed = _whole("seed", seed)
     if not 0 <= seed < 2**64:
-        raise UsageError(f"seed {seed} is not between 0 and 2**64 - 1")
+        raise UsageError(f"seed {seed} is not between 0 and 2**64 - 1; give another")
     return seed
+
+
+def at_least_one(name: str, value: int) -> int:
+    """The value as an int, whatever integer type it came in.
+
+    Raises:
+        UsageError: it is no whole number, or below 1.
+    """
+    value = _whole(name, value)
+    if value < 1:
+        raise UsageError(f"{name} is {value}; give at least 1")
+    return value
+
+
+def _whole(name: str, value: SupportsIndex) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} is {value!r}; give a whole number") from None
 
 
 class TaskDataset(Dataset[Any]):
@@ -155,14 +176,17 @@ class TaskDataset(Dataset[Any]):
         Raises:
             IndexError: a number is negative or not below `num_tasks`.
             TaskError: the data set cannot give such tasks.
-            UsageError: there is no number at all.
+            UsageError: there is no number at all, or one that is not whole.
         """
-        tasks_B = np.asarray(indices, np.int64).reshape(-1)
-        if not len(tasks_B):
+        numbers = [_whole("task number", index) for index in indices]
+        if not numbers:
             raise UsageError("no task was asked for; give at least one task number")
-        limit = self.num_tasks if self.num_tasks != -1 else 2**63 - 1
-        for task in tasks_B[(tasks_B < 0) | (tasks_B >= limit)]:
-            raise IndexError(f"there is no task {task}; this set has tasks 0 to {limit - 1}")
+        limit = self.num_tasks if self.num_tasks != -1 else 2**63
+        for number in (min(numbers), max(numbers)):
+            if not 0 <= number < limit:
+                known = "any number from 0" if self.num_tasks == -1 else f"0 to {limit - 1}"
+                raise IndexError(f"there is no task {number}; the tasks of this set are {known}")
+        tasks_B = np.array(numbers, np.int64)
         batch = TaskBatch(self.dataset.class_index, self.seed, tasks_B)
         for transform in self.task_transforms:
             batch = transform(batch)
@@ -176,30 +200,46 @@ class TaskDataset(Dataset[Any]):
             TaskError: the data set cannot give such tasks.
         """
         batch = self.describe(indices)
-        ids_BNK = batch.all_ids_BNK
-        ids_BM = ids_BNK.reshape(len(batch), -1)
-        if not batch.load:
-            return torch.from_numpy(ids_BM)
-        labels_BM = torch.from_numpy(np.repeat(batch.all_labels_BN, ids_BNK.shape[2], axis=1))
-        inner = self.dataset.dataset
-        if isinstance(inner, PreparedDataset) and self.task_collate is None:
-            return inner.gather(ids_BM), labels_BM
-        collate = self.task_collate or default_collate
-        tasks = [
-            collate([(_input(self.dataset[int(i)]), label) for i, label in zip(ids, labels, strict=True)])
-            for ids, labels in zip(ids_BM, labels_BM, strict=True)
-        ]
-        return default_collate(tasks)
+        return default_collate(self._collated(batch)) if self._loads_singly(batch) else self._gathered(batch)
 
     def __getitem__(self, index: int) -> Any:
-        return _first(self.batch([index]))
+        return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[Any]:
-        """Several tasks at once, for torch's loaders: one gather, then a view a task."""
-        stacked = self.batch(indices)
-        if isinstance(stacked, Tensor):
-            return list(stacked)
-        return list(zip(*stacked, strict=True))
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Several tasks at once, for torch's loaders: one gather and a view a task, of a prepared data set.
+
+        Raises:
+            IndexError: a number is negative or not below `num_tasks`.
+            TaskError: the data set cannot give such tasks.
+        """
+        batch = self.describe(indices)
+        if self._loads_singly(batch):
+            return self._collated(batch)
+        gathered = self._gathered(batch)
+        return list(gathered) if isinstance(gathered, Tensor) else list(zip(*gathered, strict=True))
+
+    def _loads_singly(self, batch: TaskBatch) -> bool:
+        """Whether examples go one by one through the data set's ``__getitem__``, which somebody may have written."""
+        prepared = type(self.dataset) is MetaDataset and type(self.dataset.dataset) is PreparedDataset
+        return batch.load and not (prepared and self.task_collate is None)
+
+    def _gathered(self, batch: TaskBatch) -> Tensor | tuple[Tensor, Tensor]:
+        """Inputs and labels of all tasks, from one gather; only the ids where nothing is to be loaded."""
+        ids_BM = batch.all_ids_BNK.reshape(len(batch), -1)
+        if not batch.load:
+            return torch.from_numpy(ids_BM)
+        inner = self.dataset.dataset
+        assert isinstance(inner, PreparedDataset)
+        return inner.gather(ids_BM), _labels(batch)
+
+    def _collated(self, batch: TaskBatch) -> list[Any]:
+        """Each task as the collate function makes it of its examples."""
+        collate = self.task_collate or default_collate
+        ids_BM = batch.all_ids_BNK.reshape(len(batch), -1)
+        return [
+            collate([(self.dataset[int(example)][0], label) for example, label in zip(ids_M, labels_M, strict=True)])
+            for ids_M, labels_M in zip(ids_BM, _labels(batch), strict=True)
+        ]
 
     def __iter__(self) -> Iterator[Any]:
         index = 0
@@ -216,9 +256,6 @@ class TaskDataset(Dataset[Any]):
         return task
 
 
-def _input(example: Any) -> Any:
-    return example[0]
-
-
-def _first(stacked: Any) -> Any:
-    return stacked[0] if isinstance(stacked, Tensor) else type(stacked)(part[0] for part in stacked)
+def _labels(batch: TaskBatch) -> Tensor:
+    """The label of every example, int64 [B, M]."""
+    return torch.from_numpy(np.repeat(batch.all_labels_BN, batch.all_ids_BNK.shape[2], axis=1))

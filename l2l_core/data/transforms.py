@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 from torch.utils.data import Dataset
 
-from l2l_core.data.datasets import MetaDataset, PreparedDataset
+from l2l_core.data.datasets import MetaDataset, PreparedDataset, plain_labels
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray, bounded, distinct
-from l2l_core.data.tasks import TaskBatch, TaskTransform
-from l2l_core.errors import TaskError, UsageError
+from l2l_core.data.tasks import TaskBatch, TaskTransform, at_least_one
+from l2l_core.errors import TaskError
 
 CLASSES: Final = 1
 SHOTS: Final = 2
@@ -56,9 +56,7 @@ class NWays:
     """
 
     def __init__(self, dataset: Dataset[Any], n: int = 2) -> None:
-        if n < 1:
-            raise UsageError(f"ways is {n}; give at least 1")
-        self.n = n
+        self.n = at_least_one("ways", n)
         index = _known_index(dataset)
         if index is not None:
             _enough_classes(len(index), n)
@@ -90,9 +88,7 @@ class KShots:
     """
 
     def __init__(self, dataset: Dataset[Any], k: int = 1, replacement: bool = False) -> None:
-        if k < 1:
-            raise UsageError(f"shots is {k}; give at least 1")
-        self.k, self.replacement = k, replacement
+        self.k, self.replacement = at_least_one("shots", k), replacement
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Choose the examples."""
@@ -103,10 +99,11 @@ class KShots:
         else:
             counts_BN = np.full((B, N), batch.ids_BNK.shape[2])
         if not self.replacement and counts_BN.min() < self.k:
-            row = classes_BN[counts_BN < self.k][0]
+            smallest = int(counts_BN.argmin())
+            row = int(classes_BN.flat[smallest])
             raise TaskError(
-                f"{self.k} examples a class were asked for, but class {batch.index.name(int(row))!r} has "
-                f"{counts_BN.min()}; lower shots or queries, or drop the class"
+                f"{self.k} examples a class were asked for, but class {batch.index.name(row)!r} "
+                f"has {counts_BN.flat[smallest]}; lower shots or queries, or drop the class"
             )
         words_BM, batch = batch.draw(SHOTS, N * self.k)
         words_RK, counts_R1 = words_BM.reshape(B * N, self.k), counts_BN.reshape(-1, 1)
@@ -123,11 +120,13 @@ class FilterLabels:
     """Keeps the classes with some labels.
 
     Raises:
-        TaskError: the data set has none of a label, or the tasks would have different numbers of classes.
+        TaskError: there is no label to keep, no example has one, or the tasks would have different numbers of classes.
     """
 
     def __init__(self, dataset: Dataset[Any], labels: Iterable[Hashable]) -> None:
-        self.labels = list(labels)
+        self.labels = plain_labels(labels)
+        if not self.labels:
+            raise TaskError("FilterLabels was given no label to keep; give at least one")
         index = _known_index(dataset)
         if index is not None:
             _rows(index, self.labels)

@@ -9,7 +9,7 @@ import numpy as np
 
 from l2l_core.data.generator import Episode
 from l2l_core.evaluation.report import percent
-from l2l_core.fetch.cache import write_file
+from l2l_core.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

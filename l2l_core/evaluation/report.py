@@ -10,7 +10,7 @@ from typing import Any
 
 from l2l_core._version import __version__
 from l2l_core.errors import ContentError
-from l2l_core.fetch.cache import write_file
+from l2l_core.files import write_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
 """Evaluating a learner on the episodes of a benchmark."""
 
+import operator
 import time
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from l2l_core.algorithms.learner import Learner
-from l2l_core.data.benchmarks import Benchmark
+from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.generator import TaskGenerator
+from l2l_core.errors import UsageError
 from l2l_core.evaluation.report import Report, versions
 from l2l_core.evaluation.statistics import mean_ci95
 
@@ -17,7 +20,7 @@ BATCH = 16
 
 
 def evaluate(
-    benchmark: Benchmark,
+    benchmark: Benchmark | str,
     learner: Learner,
     episodes: int | None = None,
     seed: int | None = None,
@@ -31,7 +34,7 @@ def evaluate(
     Every learner gets the same episodes, so two reports with the same `episodes_digest` compare episode by episode.
 
     Args:
-        benchmark: the opened protocol (see `load_benchmark`).
+        benchmark: the opened protocol (see `load_benchmark`), or its name.
         learner: what adapts; it is in evaluation mode meanwhile, and left as it was.
         episodes: how many, at least 2; the protocol's number for None.
         seed: of the episodes; the protocol's for None.
@@ -40,11 +43,14 @@ def evaluate(
 
     Raises:
         StoreError: the data set is not in the cache (says how to get it), or damaged.
-        UsageError: `episodes` is below 2.
+        UsageError: `episodes` is below 2, or the learner's logits are not finite or of another shape.
     """
+    benchmark = load_benchmark(benchmark)
     record = benchmark.record
+    episodes = record.episodes if episodes is None else operator.index(episodes)
+    if episodes < 2:
+        raise UsageError(f"{episodes} episodes were asked for, but an interval needs at least 2; give more")
     generator = benchmark.episodes(seed=seed)
-    episodes = record.episodes if episodes is None else episodes
     start = time.perf_counter()
     accuracies = accuracies_of(learner, generator, episodes, progress=progress)
     seconds = time.perf_counter() - start
@@ -91,6 +97,7 @@ def accuracies_of(learner: Learner, generator: TaskGenerator, episodes: int, *, 
                 episode = generator.batch(indices)
                 with torch.no_grad():
                     logits_BQN = learner.adapt(episode.support_x, episode.support_y)(episode.query_x)
+                _check_logits(logits_BQN, (*episode.query_y.shape, generator.ways), type(learner).__name__)
                 correct_BQ = logits_BQN.argmax(dim=-1) == episode.query_y
                 accuracies += correct_BQ.double().mean(dim=1).tolist()
                 bar.update(len(indices))
@@ -98,6 +105,19 @@ def accuracies_of(learner: Learner, generator: TaskGenerator, episodes: int, *, 
         for part, training in modes.items():
             part.training = training
     return accuracies
+
+
+def _check_logits(logits: Tensor, shape: tuple[int, ...], learner: str) -> None:
+    """Refuse what argmax would turn into a figure without meaning."""
+    if logits.shape != shape:
+        raise UsageError(
+            f"{learner} gave logits {list(logits.shape)} instead of [tasks, queries, ways] = {list(shape)}; "
+            f"its predictor must score every way for every query"
+        )
+    if not logits.isfinite().all():
+        raise UsageError(
+            f"{learner} gave logits that are not finite, so its accuracy has no meaning; look at its training"
+        )
 
 
 def _batches(episodes: int) -> Iterator[range]:

@@ -129,6 +129,13 @@ def join_trees(trees: Sequence[Tree]) -> Tree:
     return joined
 
 
+def put_under(folder: str, tree: Tree) -> Tree:
+    """The same files, each in a folder of that name; closed by whoever opened the tree."""
+    prefix = f"{folder}/"
+    sizes = {prefix + name: tree.size(name) for name in tree.names()}
+    return _Listing(tree.name, sizes, lambda name: tree.read(name.removeprefix(prefix)))
+
+
 def looks_like(head: bytes) -> str:
     """What a file seems to be, in words with an article ("an HTML page").
 

@@ -11,7 +11,8 @@ from urllib.parse import urljoin
 
 from l2l_core.errors import FetchError
 from l2l_core.fetch.archives import looks_like
-from l2l_core.fetch.cache import Cache, replacing, writing
+from l2l_core.fetch.cache import Cache
+from l2l_core.files import replacing, writing
 from l2l_core.records import DatasetRecord, FileRecord
 
 # requests, urllib3 and tqdm together take a tenth of a second to import, so only a download does.

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
@@ -15,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from l2l_core.catalog import Catalog
-from l2l_core.errors import ContentError, StoreError
-from l2l_core.fetch.archives import Tree, join_trees, open_tree
+from l2l_core.errors import CacheError, CatalogError, ContentError, L2LError, StoreError
+from l2l_core.fetch.archives import Tree, join_trees, open_tree, put_under
 from l2l_core.fetch.cache import Cache
 from l2l_core.fetch.download import fetch_files
-from l2l_core.prepare.readers import RawDataset, get_reader, reader_version
+from l2l_core.files import OTHER_ROOT
+from l2l_core.prepare.readers import RawDataset, check_options, get_reader, reader_version
 from l2l_core.records import DatasetRecord
 from l2l_core.store import FORMAT_VERSION, Manifest, Store, open_store, verify_store, write_store
 
@@ -39,6 +40,19 @@ def recipe(record: DatasetRecord) -> dict[str, Any]:
     }
 
 
+def check_recipes(catalog: Catalog) -> list[str]:
+    """Every data set whose reader is unknown or cannot honour its options, one line a problem."""
+    problems: list[str] = []
+    for record in map(catalog.dataset, catalog.datasets):
+        try:
+            check_options(record)
+        except CatalogError as error:
+            problems += error.problems
+        except L2LError as error:
+            problems.append(f"{record.name}: {error}")
+    return problems
+
+
 def store_path(record: DatasetRecord, cache: Cache) -> Path:
     """Where the store of a record lies; its name holds the key, so another recipe is another file."""
     text = json.dumps([record.name, recipe(record)], sort_keys=True)
@@ -48,7 +62,13 @@ def store_path(record: DatasetRecord, cache: Cache) -> Path:
 
 def is_prepared(record: DatasetRecord, cache: Cache) -> bool:
     """Whether the store of a record is there."""
-    return store_path(record, cache).exists()
+    path = store_path(record, cache)
+    try:
+        return path.exists()
+    except OSError as error:
+        raise CacheError(
+            f"cannot look for {path}: {error.strerror}; make its folder readable, or {OTHER_ROOT}"
+        ) from None
 
 
 def load_store(record: DatasetRecord, catalog: Catalog, cache: Cache, *, download: bool = False) -> Store:
@@ -59,14 +79,29 @@ def load_store(record: DatasetRecord, catalog: Catalog, cache: Cache, *, downloa
         FetchError, ArchiveError, ContentError, CacheError: preparing it failed; the cache is as it was.
     """
     path = store_path(record, cache)
-    if not path.exists():
+    if not is_prepared(record, cache):
         if record.raw.package is None and not download:
-            raise StoreError(
-                f"{record.name} is not in {cache.root}; get it with `l2l fetch {record.name}` (or download=True), "
-                f"or bring your own copy with `l2l import {record.name} PATH`"
-            )
+            raise StoreError(_absent(record, cache))
         fetch(record, catalog, cache)
-    return open_store(path)
+    return _open_own(record, path)
+
+
+def _absent(record: DatasetRecord, cache: Cache) -> str:
+    return (
+        f"{record.name} is not in {cache.root}; get it with `l2l fetch {record.name}` (in Python: download=True), "
+        f"or bring your own copy with `l2l import {record.name} PATH`"
+    )
+
+
+def _open_own(record: DatasetRecord, path: Path) -> Store:
+    """The store of a record, and not another that was put in its place."""
+    store = open_store(path)
+    if (store.manifest.dataset, store.manifest.key) != (record.name, path.stem):
+        raise StoreError(
+            f"{path} is the store {store.manifest.key} of {store.manifest.dataset}, not of {record.name}; "
+            f"remove it and prepare {record.name} again"
+        )
+    return store
 
 
 def fetch(record: DatasetRecord, catalog: Catalog, cache: Cache) -> Path:
@@ -76,12 +111,23 @@ def fetch(record: DatasetRecord, catalog: Catalog, cache: Cache) -> Path:
         FetchError, ArchiveError, ContentError, CacheError: says at which step and what to do; the cache is as it was.
     """
     path = store_path(record, cache)
+    if _is_usable(record, path):
+        return path
     with cache.lock(record.name):
-        if not path.exists():
+        if not _is_usable(record, path):
             package = record.raw.package is not None
             sources = [_package_folder(record)] if package else fetch_files(record, cache)
-            _prepare(record, catalog, sources, path)
+            with _opened(record, sources) as tree:
+                _prepare(record, catalog, tree, path)
     return path
+
+
+def _is_usable(record: DatasetRecord, path: Path) -> bool:
+    try:
+        _open_own(record, path)
+    except StoreError:
+        return False
+    return True
 
 
 def import_files(record: DatasetRecord, catalog: Catalog, cache: Cache, paths: Sequence[Path]) -> Path:
@@ -99,11 +145,27 @@ def import_files(record: DatasetRecord, catalog: Catalog, cache: Cache, paths: S
     sources: list[Path] = []
     for path in paths:
         inside = [path / file.name for file in record.files]
-        sources += inside if inside and all(archive.is_file() for archive in inside) else [path]
-    path = store_path(record, cache)
-    with cache.lock(record.name):
-        _prepare(record, catalog, sources, path)
-    return path
+        sources += inside if inside and all(_holds(archive.is_file) for archive in inside) else [path]
+    target = store_path(record, cache)
+    # Opened before the lock, so that a wrong path leaves no trace in the cache.
+    with _opened(record, sources) as tree, cache.lock(record.name):
+        _prepare(record, catalog, tree, target)
+    return target
+
+
+def _holds(check: Callable[[], bool]) -> bool:
+    """What a path says of itself; no where it may not be looked at, which opening it then puts into words."""
+    with suppress(OSError):
+        return check()
+    return False
+
+
+def edition(record: DatasetRecord, store: Store) -> str | None:
+    """Whether a store was made of the reference files, in words; None where the record knows no reference."""
+    expected = record.raw.content_sha256
+    if expected is None:
+        return None
+    return "reference content" if store.source == expected else "content of another edition"
 
 
 def verify(record: DatasetRecord, cache: Cache) -> str:
@@ -112,18 +174,34 @@ def verify(record: DatasetRecord, cache: Cache) -> str:
     Raises:
         StoreError: it is absent or damaged.
     """
-    store = open_store(store_path(record, cache))
+    path = store_path(record, cache)
+    if not is_prepared(record, cache):
+        raise StoreError(_absent(record, cache))
+    store = _open_own(record, path)
     verify_store(store)
-    found, expected = store.source, record.raw.content_sha256
-    origin = "" if expected is None else ", reference content" if found == expected else ", content of another edition"
+    origin = edition(record, store)
     size = f"{len(store.examples):,} examples of {len(store.manifest.classes):,} classes"
-    return f"{size}, sha256 {store.sha256[:16]}{origin}"
+    return f"{size}, sha256 {store.sha256[:16]}" + (f", {origin}" if origin else "")
 
 
-def _open(record: DatasetRecord, path: Path) -> Tree:
-    # Real copies hold some litter beside the pictures; ten times the record is generous, and no bomb gets through.
-    limit_bytes = 10 * max(record.size_bytes, 2**26)
-    return open_tree(path, max_entries=10 * max(record.raw.examples, 1000), max_bytes=limit_bytes)
+@contextmanager
+def _opened(record: DatasetRecord, sources: Sequence[Path]) -> Iterator[Tree]:
+    """One tree over archives and folders, closed in the end.
+
+    Real copies hold some litter beside the examples. So ten times the record's entries are allowed, and of an archive,
+    which may be a bomb, ten times its size, or a megabyte an example where the record knows no size.
+    """
+    entries = 10 * max(record.raw.examples, 1000)
+    limit_bytes = 10 * record.size_bytes or 2**20 * max(record.raw.examples, 1000)
+    with ExitStack() as stack:
+        trees = []
+        for path in sources:
+            folder = _holds(path.is_dir)
+            tree = open_tree(path, max_entries=entries, max_bytes=2**63 if folder else limit_bytes)
+            stack.callback(tree.close)
+            # With the name that it goes by, so that a folder `images_background` reads as one that contains it.
+            trees.append(put_under(path.absolute().name if folder else path.stem, tree))
+        yield join_trees(trees)
 
 
 def _package_folder(record: DatasetRecord) -> Path:
@@ -136,13 +214,7 @@ def _package_folder(record: DatasetRecord) -> Path:
     return Path(spec.submodule_search_locations[0]) / (record.raw.folder or "")
 
 
-def _prepare(record: DatasetRecord, catalog: Catalog, sources: Sequence[Path], path: Path) -> None:
-    with ExitStack() as opened:
-        trees = [opened.enter_context(closing(_open(record, source))) for source in sources]
-        _prepare_tree(record, catalog, join_trees(trees), path)
-
-
-def _prepare_tree(record: DatasetRecord, catalog: Catalog, tree: Tree, path: Path) -> None:
+def _prepare(record: DatasetRecord, catalog: Catalog, tree: Tree, path: Path) -> None:
     split = catalog.split(record.name)
     # Class-sorted: by name, so that the store does not depend on which split is the default.
     classes = sorted(split.classes())

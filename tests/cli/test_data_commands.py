@@ -70,13 +70,13 @@ def test_import_of_what_is_no_copy(l2l: Command, mine: SmallData, tmp_path: Path
 def test_verify_says_what_is_here(l2l: Command, imported: SmallData) -> None:
     catalogue, *lines = l2l("verify").lines
     assert catalogue == "catalogue: 3 data sets and 9 benchmarks are well-formed"
-    assert lines[0].startswith("small: 96 examples of 12 classes, sha256 ")
-    assert lines[1:] == ["glyphs: not here", "omniglot: not here"]
-    assert l2l("verify", "small").lines == [catalogue, lines[0]]
+    assert lines[:2] == ["glyphs: not here", "omniglot: not here"]
+    assert lines[2].startswith("small: 96 examples of 12 classes, sha256 ")
+    assert l2l("verify", "small").lines == [catalogue, lines[2]]
     found = l2l("verify", "--json").json
     assert found == {
         "catalogue": {"datasets": 3, "benchmarks": 9},
-        "small": lines[0].removeprefix("small: "),
+        "small": lines[2].removeprefix("small: "),
     }
 
 
@@ -89,7 +89,27 @@ def test_verify_finds_a_changed_byte(l2l: Command, imported: SmallData) -> None:
     assert str(store) in mistake
     assert "its data has sha256" in mistake
     assert mistake.endswith("; remove it and prepare the data set again")
-    assert l2l("verify").mistake == mistake
+    everything = l2l("verify")
+    assert everything.status == 1
+    assert everything.out.splitlines()[1:] == ["glyphs: not here", "omniglot: not here", "small: damaged"]
+    assert everything.err == f"l2l: {mistake}\n"
+
+
+def test_import_says_which_edition_it_is(l2l: Command, mine: SmallData) -> None:
+    done = l2l("import", "small", mine.folder)
+    assert done.err == "", "a record without a reference says nothing"
+    entry = mine.catalog / "catalog/datasets/small.toml"
+    entry.write_text(entry.read_text().replace("[raw]", f'[raw]\ncontent_sha256 = "{"0" * 64}"'))
+    assert l2l("import", "small", mine.folder).err == "small: content of another edition\n"
+
+
+def test_verify_names_readers_and_options_that_cannot_be(l2l: Command, mine: SmallData) -> None:
+    entry = mine.catalog / "catalog/datasets/small.toml"
+    text = entry.read_text()
+    entry.write_text(text.replace('"image_folders"', '"image_folder"'))
+    assert "small: unknown reader 'image_folder'; did you mean 'image_folders'" in l2l("verify").err
+    entry.write_text(text.replace("class_depth = 3", "class_depth = 0"))
+    assert "small: prepared.class_depth: expected at least 1, found 0" in l2l("verify").err
 
 
 def test_a_cut_off_store_is_noticed_when_it_is_opened(l2l: Command, imported: SmallData) -> None:

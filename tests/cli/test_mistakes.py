@@ -12,6 +12,7 @@ from tests.cli.command import Command
 from tests.small import SmallData
 
 UNKNOWN_DATASET = "unknown data set 'smal'; did you mean 'small'?"
+UNKNOWN_NAME = "unknown data set or benchmark 'smal'; did you mean 'small'"
 UNKNOWN_BENCHMARK = "unknown benchmark 'small-3w1s'; did you mean 'small-3w2s'?"
 UNKNOWN_METHOD = "unknown method 'protnet'; did you mean 'protonet'?"
 BAD_SUBSET = "small: subset 'tset' is none of train, validation, test; None takes all classes"
@@ -23,10 +24,10 @@ BAD_SUBSET = "small: subset 'tset' is none of train, validation, test; None take
         ("fetch smal", UNKNOWN_DATASET),
         ("import smal .", UNKNOWN_DATASET),
         ("verify smal", UNKNOWN_DATASET),
-        ("sample smal", UNKNOWN_DATASET),
+        ("sample smal", UNKNOWN_NAME),
         (
             "sample omniglot",
-            "omniglot is not in {home}; get it with `l2l fetch omniglot` (or download=True), or bring ",
+            "omniglot is not in {home}; get it with `l2l fetch omniglot` (in Python: download=True), or bring ",
         ),
         ("train small-3w1s --method maml", UNKNOWN_BENCHMARK),
         ("evaluate small-3w1s --method maml", UNKNOWN_BENCHMARK),

@@ -110,8 +110,8 @@ def test_what_cannot_be_loaded_says_why(home: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         load_dataset("small", root=elsewhere)
     assert str(caught.value) == (
-        f"small is not in {elsewhere}; get it with `l2l fetch small` (or download=True), or bring your own copy with "
-        "`l2l import small PATH`"
+        f"small is not in {elsewhere}; get it with `l2l fetch small` (in Python: download=True), or bring your own "
+        "copy with `l2l import small PATH`"
     )
     assert not elsewhere.exists()
 

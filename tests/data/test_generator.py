@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from l2l_core.catalog import open_catalog
 from l2l_core.data.benchmarks import load_benchmark
 from l2l_core.data.datasets import load_dataset
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.errors import TaskError, UsageError
+from l2l_core.fetch.cache import Cache
+from l2l_core.prepare.build import import_files
 from tests.data.test_tasks import toy
+from tests.small import SmallData
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_tasks.json").read_text())
 
@@ -89,6 +93,15 @@ def test_golden_episodes(name: str, request: pytest.FixtureRequest) -> None:
     if "bytes_sha256" in golden:
         x = torch.cat([part.flatten() for part in generator.batch([0, 1, 10**6])])
         assert hashlib.sha256(x.float().numpy().astype("<f4").tobytes()).hexdigest() == golden["bytes_sha256"]
+
+
+def test_golden_bytes_of_a_data_set_that_anybody_can_make(small: SmallData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("L2L_CATALOG", str(small.catalog))
+    catalog = open_catalog()
+    import_files(catalog.dataset("small"), catalog, Cache.at(), [small.archive])
+    generator = load_benchmark("small-3w2s").episodes()
+    content = b"".join(part.numpy().tobytes() for part in generator.batch([0, 5, 10**9]))
+    assert hashlib.sha256(content).hexdigest() == "e5550d4bebb3d50a111bb95cbc6e9164eca70b08c25a5d92dad310340d6d3843"
 
 
 def _hash_ids(generator: TaskGenerator) -> str:

@@ -235,6 +235,58 @@ def test_task_collate_gets_the_examples_of_each_task() -> None:
     assert tasks.batch([3, 4]).shape == (2,)
 
 
+def as_mapping(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {"x": torch.stack([x for x, _ in pairs]), "y": torch.stack([y for _, y in pairs])}
+
+
+def test_a_task_of_another_make_stays_whole_alone_and_in_loaders() -> None:
+    dataset = toy()
+    steps = [NWays(dataset, 2), KShots(dataset, 2), LoadData(dataset)]
+    plain = TaskDataset(dataset, steps, num_tasks=4, seed=0)
+    mapped = TaskDataset(dataset, steps, num_tasks=4, task_collate=as_mapping, seed=0)
+    named = TaskDataset(dataset, steps, num_tasks=4, task_collate=lambda pairs: f"{len(pairs)} examples", seed=0)
+    assert torch.equal(mapped[3]["x"], plain[3][0])
+    assert torch.equal(mapped.batch([1, 3])["y"], plain.batch([1, 3])[1])
+    (batch,) = DataLoader(mapped, batch_size=4)
+    assert torch.equal(batch["x"], plain.batch(range(4))[0])
+    assert named[0] == "4 examples"
+
+
+class Pairs(Toy):
+    """Examples whose input is a pair."""
+
+    def __getitem__(self, index: int) -> tuple[tuple[torch.Tensor, int], int]:  # type: ignore[override]
+        return (torch.tensor([float(index)]), -index), self.y[index]
+
+
+def test_an_input_of_several_parts_keeps_them() -> None:
+    dataset = Pairs([0, 0, 1, 1])
+    (first, second), y = TaskDataset(dataset, [NWays(dataset, 2), KShots(dataset, 1), LoadData(dataset)], seed=0)[0]
+    assert first[:, 0].tolist() == (-second).tolist()
+    assert y.tolist() == [dataset.y[int(index)] for index in first[:, 0]]
+
+
+class Brighter(MetaDataset):
+    """One that changes what it gives."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image, label = super().__getitem__(index)
+        return image + 1, label
+
+
+def test_a_data_set_s_own_way_of_giving_examples_is_used(glyphs_home: Path) -> None:
+    prepared = load_dataset("glyphs", "test", root=glyphs_home)
+    steps = [NWays(prepared, 2), KShots(prepared, 1), LoadData(prepared)]
+    x, _ = TaskDataset(Brighter(prepared), steps, seed=0)[0]
+    assert torch.equal(x, TaskDataset(prepared, steps, seed=0)[0][0] + 1)
+
+
+def test_the_class_that_is_too_small_comes_with_its_own_count() -> None:
+    dataset = Toy([0] * 2 + [1] * 3 + [2] * 9)
+    with pytest.raises(TaskError, match="class '0' has 2; lower"):
+        TaskDataset(dataset, [KShots(dataset, 4)], seed=0)[0]
+
+
 def test_length_iteration_and_sample() -> None:
     dataset = toy()
     steps = [NWays(dataset, 2), KShots(dataset, 1)]
@@ -248,9 +300,16 @@ def test_length_iteration_and_sample() -> None:
     assert nested == [(a, b) for a in tasks for b in tasks]
     assert [finite.sample().tolist() for _ in range(5)] == [*tasks, *tasks[:2]]
     for bad in (3, -1):
-        with pytest.raises(IndexError, match=f"there is no task {bad}; this set has tasks 0 to 2"):
+        with pytest.raises(IndexError, match=f"there is no task {bad}; the tasks of this set are 0 to 2"):
             finite[bad]
     assert endless[10**12].shape == (2,)
+    assert torch.equal(endless[np.int64(3)], endless[3])
+    for bad in (-1, 2**63):
+        with pytest.raises(IndexError, match=f"there is no task {bad}; the tasks of this set are any number from 0"):
+            endless[bad]
+    for wrong in (1.9, "1", None):
+        with pytest.raises(UsageError, match=f"task number is {wrong!r}; give a whole number"):
+            endless[wrong]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("number", [0, -2])
@@ -262,6 +321,8 @@ def test_num_tasks_that_cannot_be(number: int) -> None:
 def test_what_cannot_be_drawn_is_refused_in_one_sentence() -> None:
     dataset = Toy([0, 0, 0, 1, 1, 2])
     cases = [
+        (lambda: NWays(dataset, 1.5), UsageError, "ways is 1.5; give a whole number"),
+        (lambda: FilterLabels(dataset, []), TaskError, "FilterLabels was given no label to keep; give at least one"),
         (lambda: NWays(dataset, 0), UsageError, "ways is 0; give at least 1"),
         (lambda: KShots(dataset, 0), UsageError, "shots is 0; give at least 1"),
         (
@@ -295,7 +356,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence() -> None:
             "of the chosen classes, FilterLabels would keep 0 to 1 a task; put it before NWays",
         ),
         (lambda: TaskDataset(dataset).batch([]), UsageError, "no task was asked for; give at least one task number"),
-        (lambda: TaskDataset(dataset, seed=-1), UsageError, "seed -1 is not between 0 and 2**64 - 1"),
+        (lambda: TaskDataset(dataset, seed=-1), UsageError, "seed -1 is not between 0 and 2**64 - 1; give another"),
     ]
     for attempt, kind, message in cases:
         with pytest.raises(kind) as caught:

@@ -121,6 +121,22 @@ def test_the_digest_changes_with_seed_form_and_number(benchmark_3w2s: Benchmark)
     assert digest() == digest(5, 7)
 
 
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        (torch.full((9, 3), torch.nan), "_Fixed gave logits that are not finite, so its accuracy has no meaning;"),
+        (
+            torch.zeros(9, 4),
+            "_Fixed gave logits [5, 9, 4] instead of [tasks, queries, ways] = [5, 9, 3]; its predictor",
+        ),
+    ],
+)
+def test_what_has_no_meaning_gets_no_figure(benchmark_3w2s: Benchmark, logits: Tensor, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        evaluate(benchmark_3w2s, _Fixed(logits), 5)
+    assert str(caught.value).startswith(message)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("frozen", [True, False])
 def test_the_learner_is_in_evaluation_mode_and_each_part_gets_its_own_mode_back(
@@ -139,7 +155,7 @@ def test_the_learner_is_in_evaluation_mode_and_each_part_gets_its_own_mode_back(
 
 
 def test_one_episode_is_too_few(benchmark_3w2s: Benchmark) -> None:
-    with pytest.raises(UsageError, match=r"needs the values of at least 2 episodes, found shape \[1\]"):
+    with pytest.raises(UsageError, match="1 episodes were asked for, but an interval needs at least 2; give more"):
         evaluate(benchmark_3w2s, _knowing(benchmark_3w2s), 1)
 
 

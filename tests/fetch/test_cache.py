@@ -14,7 +14,8 @@ import pytest
 
 from l2l_core.errors import CacheError, L2LError
 from l2l_core.fetch import cache as cache_module
-from l2l_core.fetch.cache import Cache, home, replacing, writing
+from l2l_core.fetch.cache import Cache, home
+from l2l_core.files import replacing, writing
 
 ADVICE = "choose another folder with --root or L2L_HOME"
 
@@ -245,7 +246,8 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one(tmp_path):
     elsewhere.parent.mkdir(parents=True)
     elsewhere.write_bytes(b"another data set's, whose lock is not held")
     killed = (
-        "from pathlib import Path; from l2l_core.fetch.cache import Cache, replacing; import time\n"
+        "import time; from pathlib import Path\n"
+        "from l2l_core.fetch.cache import Cache; from l2l_core.files import replacing\n"
         f"cache = Cache(Path({str(tmp_path)!r}))\n"
         "with cache.lock('omniglot'), replacing(cache.downloads('omniglot') / 'a.zip') as part, \\\n"
         "     replacing(cache.stores('omniglot') / 'store.safetensors') as store:\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from l2l_core.catalog import open_catalog
-from l2l_core.errors import ContentError, FetchError, StoreError
+from l2l_core.errors import ArchiveError, ContentError, FetchError, StoreError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare import build
 from l2l_core.prepare.build import fetch, import_files, is_prepared, load_store, store_path, verify
@@ -77,6 +77,25 @@ def test_a_download_with_the_wrong_checksum_leaves_nothing(record: DatasetRecord
         fetch(record, open_catalog(), Cache.at(tmp_path))
     assert not [path for path in tmp_path.rglob("*.zip") if "small/" not in str(path.relative_to(tmp_path))[:6]]
     assert not is_prepared(record, Cache.at(tmp_path))
+
+
+def test_a_damaged_or_foreign_store_is_not_used_and_fetch_makes_it_anew(record: DatasetRecord, tmp_path: Path) -> None:
+    catalog, cache = open_catalog(), Cache.at(tmp_path)
+    path = fetch(record, catalog, cache)
+    good = path.read_bytes()
+    path.write_bytes(good.replace(path.stem.encode(), b"0123456789abcdef"))
+    with pytest.raises(StoreError, match="is the store 0123456789abcdef of small, not of small; remove it"):
+        load_store(record, catalog, cache)
+    assert fetch(record, catalog, cache) == path
+    assert path.read_bytes() == good
+    path.write_bytes(good[:-1])
+    assert fetch(record, catalog, cache).read_bytes() == good
+
+
+def test_a_wrong_path_leaves_no_trace_in_the_cache(record: DatasetRecord, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError):
+        import_files(record, open_catalog(), Cache.at(tmp_path / "new"), [tmp_path / "absent"])
+    assert not (tmp_path / "new").exists()
 
 
 def test_verify_says_which_edition_it_is(record: DatasetRecord, small: SmallData, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from l2l_core.catalog import open_catalog
 from l2l_core.errors import ArchiveError, CatalogError, ContentError, L2LError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files, store_path, verify
-from l2l_core.prepare.readers.image_folders import Options
+from l2l_core.prepare.readers.image_folders import FILTERS, options_of
 from l2l_core.store import Store, open_store
 from tests.small import CLASSES, EXAMPLES, SmallData, picture, write_zip
 
@@ -105,11 +106,11 @@ BAD_CONTENT = [
     ),
     (
         _other_size,
-        "small: set/Abc/character01/0000_03.png in pictures is 15x14 pixels instead of 14x14; "
+        "small: pictures/set/Abc/character01/0000_03.png in pictures is 15x14 pixels instead of 14x14; "
         "give the original pictures, not a resized copy",
     ),
-    (_no_picture, "small: set/Abc/character01/0000_03.png in pictures is not a readable picture ("),
-    (_cut_picture, "small: set/Abc/character01/0000_03.png in pictures is not a readable picture ("),
+    (_no_picture, "small: pictures/set/Abc/character01/0000_03.png in pictures is not a readable picture ("),
+    (_cut_picture, "small: pictures/set/Abc/character01/0000_03.png in pictures is not a readable picture ("),
 ]
 
 
@@ -211,19 +212,42 @@ def test_another_recipe_is_another_file(small: SmallData, tmp_path: Path) -> Non
 
 
 def test_options_that_cannot_be_are_named() -> None:
-    good = {"class_depth": 3, "mode": "L", "invert": True, "image_size": [7, 7], "resample": "lanczos"}
-    assert Options.of("small", good).image_size == (7, 7)
-    bad = {**good, "mode": "CMYK", "resample": "lanczoz", "image_size": [0, 7], "class_depth": 0}
+    record = open_catalog().dataset("small")
+    assert options_of(record).image_size == (7, 7)
+    good = dict(record.prepared)
+    bad = {**good, "mode": "CMYK", "resample": "lanczoz", "image_size": [0, 7], "class_depth": "3", "invert": "no"}
     with pytest.raises(CatalogError) as caught:
-        Options.of("small", bad)
+        options_of(replace(record, prepared={**bad, "invret": True}))
     assert caught.value.problems == (
-        "small: prepared.class_depth: cannot be 0",
-        "small: prepared.mode: cannot be 'CMYK'",
-        "small: prepared.image_size: cannot be [0, 7]",
-        "small: prepared.resample: cannot be 'lanczoz'",
+        "small: prepared.image_size: expected [height, width] in pixels, found [0, 7]",
+        "small: prepared.class_depth: expected a whole number, found '3'",
+        "small: prepared.mode: expected L or RGB, found 'CMYK'",
+        "small: prepared.invert: expected true or false, found 'no'",
+        "small: prepared.resample: expected one of " + ", ".join(FILTERS) + ", found 'lanczoz'",
+        "small: prepared.invret: unknown field, did you mean 'invert'?",
     )
-    with pytest.raises(CatalogError, match="small: prepared: .*unexpected keyword argument 'invret'"):
-        Options.of("small", {**good, "invret": True})
+    for size, problem in (
+        (None, "small: prepared.image_size: missing"),
+        ([9999, 7], "small: prepared.image_size: expected at most 1024 pixels a side, found [9999, 7]"),
+    ):
+        changed = {key: value for key, value in {**good, "image_size": size}.items() if value is not None}
+        with pytest.raises(CatalogError) as caught:
+            options_of(replace(record, prepared=changed))
+        assert caught.value.problems == (problem,)
+
+
+def test_the_folders_or_archives_of_the_parts_may_be_given(small: SmallData, tmp_path: Path) -> None:
+    whole = prepare(small.archive, home=tmp_path / "whole").path.read_bytes()
+    inside = tmp_path / "inside/set.zip"
+    inside.parent.mkdir()
+    write_zip(small.folder / "set", inside)
+    for number, source in enumerate((small.folder / "set", inside)):
+        assert prepare(source, home=tmp_path / f"home{number}").path.read_bytes() == whole
+    holder = tmp_path / "holder"
+    holder.mkdir()
+    shutil.copy(small.archive, holder / "other-name.zip")
+    with pytest.raises(ContentError, match=r"; give the archives in it themselves, such as holder/other-name\.zip"):
+        prepare(holder, home=tmp_path / "none")
 
 
 def test_colour_pictures_come_as_three_planes(small: SmallData, tmp_path: Path) -> None:

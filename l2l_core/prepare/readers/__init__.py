@@ -1,6 +1,7 @@
 """Readers: one raw layout each, knowing no data set by name.
 
-A reader is a module with a function ``read(tree, record, classes) -> RawDataset``. It looks at names and headers only;
+A reader is a module with a function ``read(tree, record, classes) -> RawDataset``, and one ``options_of(record)`` that
+checks the ``[prepared]`` table of an entry. It looks at names and headers only;
 pictures are decoded later, one by one and from several threads, through `RawDataset.load`. To add a layout, write one
 module and add one line to `VERSIONS`; raise the number there whenever the same raw files would give other pixels, so
 that prepared stores of the old version are not mistaken for the new.
@@ -66,3 +67,13 @@ def get_reader(name: str) -> Reader:
     """
     reader_version(name)
     return cast("Reader", import_module(f"{__name__}.{name}").read)
+
+
+def check_options(record: DatasetRecord) -> None:
+    """Nothing, where the record's reader exists and can honour its options.
+
+    Raises:
+        L2LError: it does not, or cannot; names the field.
+    """
+    reader_version(record.raw.reader)
+    import_module(f"{__name__}.{record.raw.reader}").options_of(record)

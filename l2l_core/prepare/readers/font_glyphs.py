@@ -2,7 +2,7 @@
 
 A class is named by its code point, such as ``U+0041``, and drawn in turn from those of the record's faces that have it.
 The distortion of its example k is a function of (seed, code point, k) alone, so neither the order of drawing nor the
-number of threads matters. Options (`DatasetRecord.prepared`) are the fields of `_Options`.
+number of threads matters. Options (`DatasetRecord.prepared`) are the fields of `Options`.
 """
 
 import hashlib
@@ -24,8 +24,6 @@ from l2l_core.fetch.archives import Tree
 from l2l_core.prepare.readers import RawDataset
 from l2l_core.records import DatasetRecord
 
-VERSION = 1
-
 # A glyph is drawn at OVERSAMPLING times the size of the picture, distorted once and averaged down, which smooths edges.
 OVERSAMPLING = 4
 # Pixels left free on every side, whatever the distortion.
@@ -42,7 +40,7 @@ _CLASS_NAME = re.compile(r"U\+([0-9A-F]{4}|[1-9A-F][0-9A-F]{4,5})")
 
 
 @dataclass(frozen=True, slots=True)
-class _Options:
+class Options:
     """How examples are drawn; each distortion is uniform between minus and plus its value.
 
     Attributes:
@@ -77,7 +75,7 @@ def read(tree: Tree, record: DatasetRecord, classes: Sequence[str]) -> RawDatase
     Raises:
         ContentError: an option cannot be, a face is absent or is no font, or a class is not a character of any face.
     """
-    options = _options(record)
+    options = options_of(record)
     fonts = _font_files(tree, record.name, options.faces)
     faces_of = _faces_of(fonts, record.name, classes)
     repeats = record.raw.examples_per_class
@@ -103,9 +101,13 @@ def read(tree: Tree, record: DatasetRecord, classes: Sequence[str]) -> RawDatase
     )
 
 
-def _options(record: DatasetRecord) -> _Options:
-    """The record's options, each of which can be honoured."""
-    given, known = record.prepared, {field.name for field in fields(_Options)}
+def options_of(record: DatasetRecord) -> Options:
+    """The options of a catalogue entry.
+
+    Raises:
+        ContentError: one is missing, unknown or cannot be.
+    """
+    given, known = record.prepared, {field.name for field in fields(Options)}
     if set(given) != known:
         differ = ", ".join(sorted(set(given) ^ known))
         raise ContentError(
@@ -128,19 +130,19 @@ def _options(record: DatasetRecord) -> _Options:
     for name, highest in {"rotation_degrees": 180, "scale": 0.5, "shear": 1, "shift_pixels": 1024}.items():
         number = given[name]
         check(name, type(number) in (int, float) and 0 <= number <= highest, f"a number from 0 to {highest}")
-    return _Options(**{**given, "image_size": tuple(size), "faces": tuple(faces)})
+    return Options(**{**given, "image_size": tuple(size), "faces": tuple(faces)})
 
 
 def _font_files(tree: Tree, dataset: str, faces: Sequence[str]) -> Mapping[str, bytes]:
     """Contents of each face, in order."""
-    found = set(tree.names())
+    found = {name.rpartition("/")[2]: name for name in tree.names()}
     absent = [face for face in faces if face not in found]
     if absent:
         raise ContentError(
             f"{dataset}: {len(absent)} of {len(faces)} faces, such as {absent[0]!r}, are not in {tree.name}; "
             f"restore them from their package or correct [prepared]"
         )
-    return {face: tree.read(face) for face in faces}
+    return {face: tree.read(found[face]) for face in faces}
 
 
 def _faces_of(fonts: Mapping[str, bytes], dataset: str, classes: Sequence[str]) -> Mapping[str, Sequence[str]]:
@@ -226,7 +228,7 @@ def _draws(seed: int, code_point: int, k: int) -> np.ndarray:
     return np.frombuffer(digest, "<u8") / 2.0**63 - 1
 
 
-def _distorted(ink: Image.Image, draws: np.ndarray, options: _Options) -> Image.Image:
+def _distorted(ink: Image.Image, draws: np.ndarray, options: Options) -> Image.Image:
     """The picture: ink scaled to its size, turned, slanted, stretched and moved, and never cut off."""
     height, width = options.image_size
     turn = math.radians(options.rotation_degrees) * draws[0]

@@ -9,18 +9,22 @@ import io
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from l2l_core.errors import CatalogError, ContentError
 from l2l_core.fetch.archives import Tree
+from l2l_core.fields import Fields
 from l2l_core.prepare.readers import RawDataset
 from l2l_core.records import DatasetRecord
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm"})
 CHANNELS: Final = {"L": 1, "RGB": 3}
+FILTERS: Final = tuple(name.lower() for name in Image.Resampling.__members__)
+MAX_SIDE: Final = 1024
+"""Pixels; no few-shot benchmark comes near."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +35,9 @@ class Options:
         class_depth: how many folder names make a class.
         mode: Pillow's picture mode, L or RGB; converted to before resizing, since Pillow resizes 1-bit pictures with
             nearest neighbour whatever filter is asked for.
-        invert: whether dark becomes 255.
+        invert: whether dark becomes 255; false where it is not said.
         image_size: height and width in pixels after resizing.
-        resample: Pillow's name of the filter, for example lanczos.
+        resample: Pillow's name of the filter in lower case, for example lanczos.
     """
 
     class_depth: int
@@ -42,27 +46,31 @@ class Options:
     image_size: tuple[int, int]
     resample: str
 
-    @classmethod
-    def of(cls, dataset: str, fields: Mapping[str, Any]) -> "Options":
-        """The options of a catalogue entry.
 
-        Raises:
-            CatalogError: a field is missing, unknown or has a value that cannot be.
-        """
-        try:
-            options = cls(**{**fields, "image_size": tuple(fields.get("image_size", ()))})
-        except TypeError as error:
-            raise CatalogError([f"{dataset}: prepared: {error}"]) from None
-        problems = {
-            "class_depth": options.class_depth < 1,
-            "mode": options.mode not in CHANNELS,
-            "image_size": len(options.image_size) != 2 or min(options.image_size) < 1,
-            "resample": options.resample.upper() not in Image.Resampling.__members__,
-        }
-        found = [f"{dataset}: prepared.{name}: cannot be {fields[name]!r}" for name, wrong in problems.items() if wrong]
-        if found:
-            raise CatalogError(found)
-        return options
+def options_of(record: DatasetRecord) -> Options:
+    """The options of a catalogue entry.
+
+    Raises:
+        CatalogError: a field is missing, unknown or has a value that cannot be; names each.
+    """
+    problems: list[str] = []
+    fields = Fields(record.prepared, f"{record.name}: prepared.", problems)
+    image_size = fields.optional_size("image_size")
+    options = Options(
+        class_depth=fields.integer("class_depth"),
+        mode=fields.text("mode", "|".join(CHANNELS), " or ".join(CHANNELS)),
+        invert=fields.flag("invert"),
+        image_size=image_size or (0, 0),
+        resample=fields.text("resample", "|".join(FILTERS), "one of " + ", ".join(FILTERS)),
+    )
+    if image_size is None and "image_size" not in record.prepared:
+        fields.problem("image_size", "missing")
+    if max(options.image_size) > MAX_SIDE:
+        fields.problem("image_size", f"expected at most {MAX_SIDE} pixels a side, found {list(options.image_size)}")
+    fields.done()
+    if problems:
+        raise CatalogError(problems)
+    return options
 
 
 def read(tree: Tree, record: DatasetRecord, classes: Sequence[str]) -> RawDataset:
@@ -73,7 +81,7 @@ def read(tree: Tree, record: DatasetRecord, classes: Sequence[str]) -> RawDatase
             `load`, a picture that cannot be decoded or has another size than the record says.
         CatalogError: the record's options are malformed.
     """
-    options = Options.of(record.name, record.prepared)
+    options = options_of(record)
     members = _members_by_class(tree, options.class_depth)
     _check(tree, record, members, classes)
     hashes: dict[str, bytes] = {}
@@ -111,6 +119,9 @@ def _members_by_class(tree: Tree, depth: int) -> dict[str, list[str]]:
 def _check(tree: Tree, record: DatasetRecord, members: Mapping[str, Sequence[str]], classes: Sequence[str]) -> None:
     advice = "give a complete copy in the layout of the official files"
     missing = [name for name in classes if name not in members]
+    archives = [name for name in tree.names() if name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))]
+    if missing and archives:
+        advice = f"give the archives in it themselves, such as {archives[0]}"
     if missing:
         raise ContentError(
             f"{record.name}: {len(missing):,} of {len(classes):,} classes are missing from {tree.name} "
