@@ -168,7 +168,9 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
             header = json.loads(stream.read(length))
     except FileNotFoundError:
         raise StoreError(f"there is no store {path}; prepare the data set first") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}; make it readable") from None
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from None
     return header, 8 + length
 

@@ -121,6 +121,7 @@ LIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "seven bytes": (lambda content: content[:7], "it has no header"),
     "endless header": (lambda content: struct.pack("<Q", 2**62) + content[8:], "it has no header"),
     "no JSON": (lambda content: content[:8] + b"x" + content[9:], "Expecting value"),
+    "deep header": (lambda _: struct.pack("<Q", 10**5) + b"[" * 10**5, "maximum recursion depth"),
     "header of a list": (lambda _: struct.pack("<Q", 2) + b"[]", "its header is malformed"),
     "cut off": (lambda content: content[:-1], "bytes, not what its header says"),
     "too long": (lambda content: content + b"x", "bytes, not what its header says"),

@@ -6,6 +6,7 @@ Each module imports what it needs inside its function, so that ``l2l list`` does
 import inspect
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Final
 
 import typer
@@ -68,6 +69,9 @@ def _top(
 
 def main() -> None:
     """Run the command; a mistake of the user's is one line on stderr and exit status 1, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # where there is no ± to print, a question mark will do
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name="l2l")
     except L2LError as error:
