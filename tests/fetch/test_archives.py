@@ -222,9 +222,9 @@ def test_damaged_bytes_are_noticed_when_they_are_read(tmp_path):
     for size in (20, 24):  # packed and unpacked
         stored = patched(stored, TABLE, size, "<I", 999)
     short = open_any(saved(tmp_path, stored, "short.zip"))
-    with pytest.raises(
-        ArchiveError, match=r"'a' in .*short.zip is damaged \(it ends too early\); get the archive again"
-    ):
+    # Python 3.13 notices already that the member would reach into the table of contents.
+    reason = r"(it ends too early|Overlapped entries: .*)"
+    with pytest.raises(ArchiveError, match=rf"'a' in .*short.zip is damaged \({reason}\); get the archive again"):
         short.read("a")
 
 
