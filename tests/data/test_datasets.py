@@ -35,7 +35,7 @@ def expected(class_number: int, example: int) -> np.ndarray:
 def test_every_picture_of_every_subset_is_the_raw_one(home: Path) -> None:
     spans = {"train": range(6), "validation": range(6, 9), "test": range(9, 12), None: range(12)}
     for subset, numbers in spans.items():
-        dataset = load_dataset("small", subset, root=home, dtype=torch.uint8)  # type: ignore[arg-type]
+        dataset = load_dataset("small", subset, root=home, dtype=torch.uint8)
         assert dataset.classes == tuple(CLASSES[number] for number in numbers)
         assert dataset.superclasses == tuple(CLASSES[number].split("/")[1] for number in numbers)
         assert len(dataset) == EXAMPLES * len(numbers)
@@ -87,7 +87,7 @@ def test_indices_count_from_both_ends_and_no_further(home: Path) -> None:
 
 
 def test_fingerprints_tell_data_apart(home: Path) -> None:
-    sets = [load_dataset("small", subset, root=home) for subset in ("train", "test", None)]  # type: ignore[arg-type]
+    sets = [load_dataset("small", subset, root=home) for subset in ("train", "test", None)]
     sets.append(load_dataset("small", "test", root=home, rotations=True))
     assert len({dataset.fingerprint for dataset in sets}) == 4
     assert load_dataset("small", "test", root=home).fingerprint == sets[1].fingerprint
@@ -99,7 +99,7 @@ def test_what_cannot_be_loaded_says_why(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown split 'owm' of small; did you mean 'own'"):
         load_dataset("small", split="owm", root=home)
     with pytest.raises(UsageError, match="small: subset 'eval' is none of train, validation, test; None takes all"):
-        load_dataset("small", "eval", root=home)  # type: ignore[arg-type]
+        load_dataset("small", "eval", root=home)
     with pytest.raises(UsageError, match=r"small: dtype torch.int64 is none of torch.float32, torch.uint8"):
         load_dataset("small", root=home, dtype=torch.int64)
     with pytest.raises(UsageError, match="glyphs: turning its pictures does not make new classes"):

@@ -255,7 +255,7 @@ def test_a_task_of_another_make_stays_whole_alone_and_in_loaders() -> None:
 class Pairs(Toy):
     """Examples whose input is a pair."""
 
-    def __getitem__(self, index: int) -> tuple[tuple[torch.Tensor, int], int]:  # type: ignore[override]
+    def __getitem__(self, index: int) -> tuple[tuple[torch.Tensor, int], int]:
         return (torch.tensor([float(index)]), -index), self.y[index]
 
 
@@ -309,7 +309,7 @@ def test_length_iteration_and_sample() -> None:
             endless[bad]
     for wrong in (1.9, "1", None):
         with pytest.raises(UsageError, match=f"task number is {wrong!r}; give a whole number"):
-            endless[wrong]  # type: ignore[index]
+            endless[wrong]
 
 
 @pytest.mark.parametrize("number", [0, -2])
@@ -367,7 +367,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence() -> None:
 
 def test_only_torch_data_sets_are_taken() -> None:
     with pytest.raises(TypeError, match=r"MetaDataset takes a torch.utils.data.Dataset, found list"):
-        TaskDataset([(0, 0)])  # type: ignore[arg-type]
+        TaskDataset([(0, 0)])
 
 
 def test_the_prepared_data_set_is_taken_as_it_is(glyphs_home: Path) -> None:
@@ -382,7 +382,7 @@ def test_the_prepared_data_set_is_taken_as_it_is(glyphs_home: Path) -> None:
 
 def test_text_labels_need_remapping() -> None:
     dataset = Toy([])
-    dataset.y = ["cat", "dog", "cat", "dog"]  # type: ignore[list-item]
+    dataset.y = ["cat", "dog", "cat", "dog"]
     steps = [NWays(dataset, 2), KShots(dataset, 2), LoadData(dataset)]
     with pytest.raises(TaskError, match="label 'cat' is no integer, so it cannot be a target; add RemapLabels"):
         TaskDataset(dataset, steps, seed=0)[0]

@@ -78,7 +78,7 @@ def test_splits_part_the_classes(omniglot_home: Path, split: str) -> None:
     found: list[str] = []
     for subset, count in zip(("train", "validation", "test"), counts, strict=True):
         if count is not None:
-            dataset = load_dataset("omniglot", subset, split, root=omniglot_home)  # type: ignore[arg-type]
+            dataset = load_dataset("omniglot", subset, split, root=omniglot_home)
             assert len(dataset.classes) == count
             assert len(dataset) == 20 * count
             found += dataset.classes
