@@ -147,6 +147,13 @@ def test_meta_dataset_sorts_examples_by_label(kind: type[Plain]) -> None:
     assert len(meta) == 6
 
 
+def test_a_list_of_targets_that_a_transform_changes_is_not_believed() -> None:
+    dataset = Plain([0, 1, 0, 1])
+    dataset.targets = [0, 10, 20, 30]
+    dataset.target_transform = lambda target: target % 20 // 10
+    assert MetaDataset(dataset).labels_to_indices == {0: [0, 2], 1: [1, 3]}
+
+
 def test_meta_dataset_takes_tensors_and_tables_given() -> None:
     tensors = TensorDataset(torch.arange(4), torch.tensor([1, 0, 1, 0]))
     assert MetaDataset(tensors).labels_to_indices == {1: [0, 2], 0: [1, 3]}

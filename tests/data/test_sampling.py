@@ -76,6 +76,13 @@ def test_bounded_is_the_upper_half_of_the_product(word: int, bound: int) -> None
     assert bounded(np.array([word], np.uint64), bound).tolist() == [word * bound >> 64]
 
 
+def test_bounded_on_ten_thousand_random_words_and_bounds() -> None:
+    words, bounds = random_words(8, 0, np.arange(10_000), 2).T
+    bounds = bounds >> np.uint64(32) | np.uint64(1)
+    expected = [word * bound >> 64 for word, bound in zip(words.tolist(), bounds.tolist(), strict=True)]
+    assert bounded(words, bounds).tolist() == expected
+
+
 @settings(deadline=None)
 @given(data=st.data(), bound=st.integers(1, 40), rows=st.integers(1, 5))
 def test_distinct_is_the_head_of_a_shuffle(data: st.DataObject, bound: int, rows: int) -> None:

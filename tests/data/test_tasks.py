@@ -166,10 +166,9 @@ def test_labels_stay_the_data_set_s_own_without_remap() -> None:
 def test_remap_without_shuffle_numbers_the_sorted_labels() -> None:
     dataset = toy()
     steps = [NWays(dataset, 4), KShots(dataset, 2), LoadData(dataset), RemapLabels(dataset, shuffle=False)]
-    x, y = TaskDataset(dataset, steps, seed=1)[0]
-    own = [dataset.y[int(example)] for example in x[:, 0]]
-    assert y.tolist() == [sorted(set(own)).index(label) for label in own]
-    assert own != sorted(own), "this seed draws the classes in another order, or the test shows nothing"
+    for x, y in TaskDataset(dataset, steps, num_tasks=20, seed=1):
+        own = [dataset.y[int(example)] for example in x[:, 0]]
+        assert y.tolist() == [sorted(set(own)).index(label) for label in own]
 
 
 @pytest.mark.parametrize("consecutive_first", [True, False])
@@ -211,6 +210,14 @@ def test_transforms_may_come_in_other_orders_and_more_than_once() -> None:
     assert abs(counts - 1000).max() < 5 * (6000 / 6 * 5 / 6) ** 0.5
     narrowed = TaskDataset(dataset, [NWays(dataset, 3), KShots(dataset, 4), KShots(dataset, 2)], seed=3)
     assert len(set(narrowed[0].tolist())) == 6
+
+
+def test_the_same_transform_twice_draws_afresh() -> None:
+    dataset = toy()
+    batch = TaskDataset(dataset, [NWays(dataset, 6), NWays(dataset, 4)], seed=3).describe(range(20))
+    for task, classes in enumerate(batch.all_classes_BN.tolist()):
+        first = slow_shuffle_head(words(3, CLASSES, task, 6), 6)
+        assert classes == [first[place] for place in slow_shuffle_head(words(3, CLASSES + (1 << 32), task, 4), 6)]
 
 
 def test_replacement_may_repeat_an_example_and_exceed_the_class() -> None:
@@ -285,6 +292,13 @@ def test_the_class_that_is_too_small_comes_with_its_own_count() -> None:
     dataset = Toy([0] * 2 + [1] * 3 + [2] * 9)
     with pytest.raises(TaskError, match="class '0' has 2; lower"):
         TaskDataset(dataset, [KShots(dataset, 4)], seed=0)[0]
+
+
+def test_task_collate_is_asked_for_a_prepared_data_set_too(glyphs_home: Path) -> None:
+    dataset = load_dataset("glyphs", "test", root=glyphs_home)
+    steps = [NWays(dataset, 2), KShots(dataset, 2), LoadData(dataset)]
+    mapped = TaskDataset(dataset, steps, task_collate=as_mapping, seed=0)
+    assert torch.equal(mapped[3]["x"], TaskDataset(dataset, steps, seed=0)[3][0])
 
 
 def test_length_iteration_and_sample() -> None:
