@@ -92,6 +92,20 @@ def test_a_damaged_or_foreign_store_is_not_used_and_fetch_makes_it_anew(record: 
     assert fetch(record, catalog, cache).read_bytes() == good
 
 
+def test_what_is_prepared_is_used_without_a_lock_since_the_cache_may_be_read_only(
+    record: DatasetRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, cache = open_catalog(), Cache.at(tmp_path)
+    path = fetch(record, catalog, cache)
+
+    def locked(*_: object) -> None:
+        raise AssertionError("the lock was taken")
+
+    monkeypatch.setattr(Cache, "lock", locked)
+    assert fetch(record, catalog, cache) == path
+    assert len(load_store(record, catalog, cache).examples) == 96
+
+
 def test_a_wrong_path_leaves_no_trace_in_the_cache(record: DatasetRecord, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError):
         import_files(record, open_catalog(), Cache.at(tmp_path / "new"), [tmp_path / "absent"])
