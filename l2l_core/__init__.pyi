@@ -15,7 +15,10 @@ from . import (
 )
 from .data.benchmarks import Benchmark, load_benchmark
 from .data.datasets import MetaDataset, PreparedDataset, load_dataset
+from .data.export import to_folder
 from .data.generator import Episode, TaskGenerator
+from .data.hf import from_hf, to_hf
+from .data.own import from_arrays, from_csv, from_folder, from_iterable, from_torch
 from .data.tasks import TaskDataset
 from .errors import L2LError
 from .evaluation.run import evaluate

@@ -10,26 +10,31 @@ Entries are read when they are asked for; `check_catalog` reads everything and r
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar, cast
+from urllib.parse import quote
 
 from l2l_core.errors import CatalogError, UnknownNameError, UsageError
 from l2l_core.fields import NAME, NAME_MEANING, Fields, read_csv, read_toml
 from l2l_core.records import (
+    MODALITIES,
+    ORDERS,
     SUBSETS,
     BenchmarkRecord,
     DatasetRecord,
     FileRecord,
+    FormRecord,
     LicenceRecord,
     PaperRecord,
     PublishedResult,
     RawRecord,
     Split,
     SplitInfo,
+    Statistics,
     Subset,
 )
 
@@ -42,32 +47,33 @@ _SHA256: Final = r"[0-9a-f]{64}", "64 lower-case hexadecimal digits"
 _FILE_NAME: Final = r"(?!\.)[^/\\\x00-\x1f]+", "a file name without a folder"
 
 
-def _dataset(name: str, fields: Fields) -> DatasetRecord:
+def _dataset(name: str, fields: Fields, file_table: Callable[[str], Sequence[Mapping[str, str]]]) -> DatasetRecord:
     raw = fields.table("raw")
     record = DatasetRecord(
         name=name,
         title=fields.text("title"),
         description=fields.text("description"),
+        modality=fields.choice("modality", MODALITIES),
         licence=fields.text("licence"),
         papers=fields.texts("papers"),
         raw=RawRecord(
-            reader=raw.text("reader"),
             classes=raw.integer("classes"),
-            examples=raw.integer("examples"),
+            examples=raw.optional_integer("examples"),
             superclasses=raw.optional_integer("superclasses"),
             examples_per_class=raw.optional_integer("examples_per_class"),
             image_size=raw.optional_size("image_size"),
-            content_sha256=raw.optional_text("content_sha256", *_SHA256),
-            package=raw.optional_text("package"),
-            folder=raw.optional_text("folder"),
         ),
         prepared=fields.mapping("prepared"),
-        files=tuple(_file(table) for table in fields.tables("files")),
+        forms={form: _form(form, table, file_table) for form, table in fields.named_tables("forms")},
         splits={split: _split_info(split, table) for split, table in fields.named_tables("splits")},
         default_split=fields.text("default_split"),
+        order=fields.choice("order", ORDERS),
         rotations=fields.flag("rotations"),
+        sample_rate_hz=fields.optional_integer("sample_rate_hz"),
     )
     raw.done()
+    if (record.sample_rate_hz is None) == (record.modality == "sounds"):
+        fields.problem("sample_rate_hz", "expected for sounds, and only for sounds")
     if record.default_split and record.splits and record.default_split not in record.splits:
         fields.problem("default_split", str(UnknownNameError("split", record.default_split, record.splits)))
     classes, each, examples = record.raw.classes, record.raw.examples_per_class, record.raw.examples
@@ -76,22 +82,71 @@ def _dataset(name: str, fields: Fields) -> DatasetRecord:
     return record
 
 
+def _form(name: str, fields: Fields, file_table: Callable[[str], Sequence[Mapping[str, str]]]) -> FormRecord:
+    files = [_file(table) for table in fields.tables("files")]
+    table = fields.optional_text("file_table", NAME, NAME_MEANING)
+    if table is not None:
+        url = fields.text("url", r"https://\S*\{name\}\S*", "an https address with {name} in it")
+        for row in file_table(table) if table else ():
+            file, size, sha256 = row.values()
+            if re.fullmatch(_FILE_NAME[0], file) and _is_count(size) and re.fullmatch(_SHA256[0], sha256):
+                files.append(FileRecord(file, (url.replace("{name}", quote(file)),), int(size), sha256=sha256))
+            else:
+                fields.problem("file_table", f"{file} in {table}: expected a name, its size in bytes and its sha256")
+    record = FormRecord(
+        name=name,
+        title=fields.text("title"),
+        reader=fields.text("reader"),
+        options=fields.mapping("options"),
+        files=tuple(files),
+        content_sha256=fields.optional_text("content_sha256", *_SHA256),
+        package=fields.optional_text("package"),
+        folder=fields.optional_text("folder"),
+    )
+    fields.done()
+    repeated = [file for file, count in Counter(file.name for file in files).items() if count > 1]
+    if repeated:
+        fields.problem("files", f"two are called {repeated[0]!r}")
+    return record
+
+
 def _file(fields: Fields) -> FileRecord:
     record = FileRecord(
         name=fields.text("name", *_FILE_NAME),
-        urls=fields.texts("urls", _HTTPS, "https addresses", required=True),
-        size_bytes=fields.integer("size_bytes"),
-        sha256=fields.text("sha256", *_SHA256),
+        urls=fields.texts("urls", _HTTPS, "https addresses"),
+        size_bytes=fields.optional_integer("size_bytes"),
+        about_bytes=fields.optional_integer("about_bytes"),
+        at_most_bytes=fields.optional_integer("at_most_bytes"),
+        sha256=fields.optional_text("sha256", *_SHA256),
         md5=fields.optional_text("md5", *_MD5),
     )
     fields.done()
+    if (record.size_bytes, record.about_bytes, record.at_most_bytes) == (None, None, None):
+        fields.problem("size_bytes", "missing; about_bytes or at_most_bytes will do where the exact size is not known")
     return record
 
 
 def _split_info(name: str, fields: Fields) -> SplitInfo:
-    info = SplitInfo(name, fields.text("title"), fields.text("source"), fields.optional_text("paper"))
+    examples = fields.optional_table("examples")
+    info = SplitInfo(
+        name,
+        fields.text("title"),
+        fields.text("source"),
+        fields.optional_text("paper"),
+        fields.optional_text("classes_of", NAME, NAME_MEANING),
+        {} if examples is None else {subset: examples.integer(subset, 0) for subset in SUBSETS},
+    )
+    if examples is not None:
+        examples.done()
     fields.done()
     return info
+
+
+def _statistics(fields: Fields) -> Statistics:
+    mean, std = fields.numbers("mean"), fields.numbers("std")
+    if mean and std and (len(mean) != len(std) or not all(0 < value < 1 for value in (*mean, *std))):
+        fields.problem("std", f"expected as many as mean, all between 0 and 1, found {list(mean)} and {list(std)}")
+    return Statistics(mean, std, fields.text("source"))
 
 
 def _benchmark(name: str, fields: Fields) -> BenchmarkRecord:
@@ -123,7 +178,13 @@ def _paper(key: str, fields: Fields) -> PaperRecord:
 
 
 def _licence(key: str, fields: Fields) -> LicenceRecord:
-    return LicenceRecord(key=key, name=fields.text("name"), url=fields.optional_text("url", _HTTPS, "an https address"))
+    return LicenceRecord(
+        key=key,
+        name=fields.text("name"),
+        url=fields.optional_text("url", _HTTPS, "an https address"),
+        terms=fields.optional_text("terms"),
+        consent=fields.flag("consent"),
+    )
 
 
 def own_root() -> Path:
@@ -172,7 +233,7 @@ class Catalog:
             UnknownNameError: no entry of that name.
             CatalogError: the entry is malformed.
         """
-        return self._entry("data set", name, self._dataset_files, _dataset)
+        return self._entry("data set", name, self._dataset_files, self._build_dataset)
 
     def benchmark(self, name: str) -> BenchmarkRecord:
         """The record of a benchmark.
@@ -181,20 +242,26 @@ class Catalog:
             UnknownNameError: no entry of that name.
             CatalogError: the entry is malformed.
         """
-        return self._entry("benchmark", name, self._benchmark_files, _benchmark)
+        return self._entry("benchmark", name, self._benchmark_files, self._build_benchmark)
 
-    def _entry(self, kind: str, name: str, files: Mapping[str, Path], build: Callable[[str, Fields], T]) -> T:
+    def _entry(self, kind: str, name: str, files: Mapping[str, Path], build: Callable[[str, Path, list[str]], T]) -> T:
         if name not in files:
             raise UnknownNameError(kind, name, files)
         problems: list[str] = []
-        record = self._build(files[name], name, build, problems)
-        if problems:
-            raise CatalogError(problems)
+        return _unless(problems, build(name, files[name], problems))
+
+    def _build_dataset(self, name: str, path: Path, problems: list[str]) -> DatasetRecord:
+        def file_table(table: str) -> Sequence[Mapping[str, str]]:
+            return read_csv(self._metadata("files", f"{table}.csv"), ("name", "size_bytes", "sha256"), problems) or []
+
+        fields = Fields(read_toml(path, problems), f"{path}: ", problems)
+        record = _dataset(name, fields, file_table)
+        fields.done()
         return record
 
-    def _build(self, path: Path, name: str, build: Callable[[str, Fields], T], problems: list[str]) -> T:
+    def _build_benchmark(self, name: str, path: Path, problems: list[str]) -> BenchmarkRecord:
         fields = Fields(read_toml(path, problems), f"{path}: ", problems)
-        record = build(name, fields)
+        record = _benchmark(name, fields)
         fields.done()
         return record
 
@@ -242,13 +309,87 @@ class Catalog:
         problems: list[str] = []
         return _unless(problems, self._read_split(record, name, problems))
 
+    def counts(self, dataset: str) -> Mapping[str, int]:
+        """Class to its number of examples, for the classes where that is known.
+
+        Raises:
+            UnknownNameError: no such data set.
+            CatalogError: the table is malformed.
+        """
+        record = self.dataset(dataset)
+        if record.raw.examples_per_class:
+            return dict.fromkeys(self.split(dataset).subset_of, record.raw.examples_per_class)
+        problems: list[str] = []
+        return _unless(problems, self._read_counts(record, problems))
+
+    def _read_counts(self, record: DatasetRecord, problems: list[str]) -> dict[str, int]:
+        texts = self._column("stats", record.name, "examples", problems)
+        counts = {name: int(text) for name, text in texts.items() if _is_count(text)}
+        path = self._metadata("stats", f"{record.name}.csv")
+        problems.extend(
+            f"{path}: {name}: examples: expected a number above 0, found {text!r}"
+            for name, text in texts.items()
+            if name not in counts
+        )
+        return counts
+
+    def class_names(self, dataset: str) -> Mapping[str, str]:
+        """Class to what people call it, where that is not the same.
+
+        Raises:
+            CatalogError: the table is malformed.
+        """
+        problems: list[str] = []
+        return _unless(problems, self._column("names", dataset, "name", problems))
+
+    def numbers(self, dataset: str, name: str) -> Mapping[str, tuple[int, ...]]:
+        """Class to the numbers of those of its pictures that a list names.
+
+        Raises:
+            CatalogError: there is no such list, or it is malformed.
+        """
+        path = self._metadata("numbers", dataset, f"{name}.csv")
+        problems: list[str] = []
+        rows = read_csv(path, ("class", "numbers"), problems) or []
+        problems.extend(_repeated(path, rows))
+        bad = [row["class"] for row in rows if not re.fullmatch(r"[0-9]{1,18}( [0-9]{1,18})*", row["numbers"])]
+        problems.extend(f"{path}: {key}: numbers: expected whole numbers with a space between them" for key in bad)
+        return _unless(
+            problems, {row["class"]: tuple(map(int, row["numbers"].split())) for row in rows if not problems}
+        )
+
+    def statistics(self, dataset: str) -> Statistics | None:
+        """Mean and standard deviation of a data set's pictures; None where no source gives them.
+
+        Raises:
+            CatalogError: the table is malformed.
+        """
+        problems: list[str] = []
+        return _unless(problems, self._read_statistics(dataset, problems))
+
+    def _read_statistics(self, dataset: str, problems: list[str]) -> Statistics | None:
+        path = self._metadata("stats", f"{dataset}.toml")
+        if not path.exists():
+            return None
+        fields = Fields(read_toml(path, problems), f"{path}: ", problems)
+        statistics = _statistics(fields)
+        fields.done()
+        return statistics
+
+    def _column(self, folder: str, dataset: str, column: str, problems: list[str]) -> dict[str, str]:
+        """Class to the text beside it, of a table that a data set need not have."""
+        path = self._metadata(folder, f"{dataset}.csv")
+        rows = (read_csv(path, ("class", column), problems) or []) if path.exists() else []
+        problems.extend(_repeated(path, rows))
+        return {row["class"]: row[column] for row in rows}
+
     def _metadata(self, *parts: str) -> Path:
         """The last root's file of that name, or its place where no root has one."""
         places = [root.joinpath("metadata", *parts) for root in self.roots]
         return next((place for place in reversed(places) if place.exists()), places[-1])
 
     def _read_split(self, record: DatasetRecord, name: str, problems: list[str]) -> Split:
-        path = self._metadata("splits", record.name, f"{name}.csv")
+        path = self._metadata("splits", record.splits[name].classes_of or record.name, f"{name}.csv")
         rows = read_csv(path, ("class", "subset", "superclass"), problems) or []
         split = Split(
             record.name,
@@ -261,8 +402,7 @@ class Catalog:
             for row in rows
             if row["subset"] not in SUBSETS
         )
-        repeated = {key: count for key, count in Counter(row["class"] for row in rows).items() if count > 1}
-        problems.extend(f"{path}: {key}: class: stands in {count} rows" for key, count in repeated.items())
+        problems.extend(_repeated(path, rows))
         groups, raw = len(set(split.superclass_of.values())), record.raw
         # A file that was not read, or a number that is a stand-in, was complained of already.
         if rows and raw.classes and len(split.subset_of) != raw.classes:
@@ -298,6 +438,17 @@ class Catalog:
                 PublishedResult(benchmark, row["method"], row["backbone"], accuracy, ci95, row["source"], verified)
             )
         return tuple(results)
+
+
+def _is_count(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,18}", text) is not None and int(text) > 0
+
+
+def _repeated(path: Path, rows: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """Each class that a table names more than once."""
+    for key, count in Counter(row["class"] for row in rows).items():
+        if count > 1:
+            yield f"{path}: {key}: class: stands in {count} rows"
 
 
 def _fraction(text: str, where: str, problems: list[str]) -> float:
@@ -346,7 +497,7 @@ def check_catalog(catalog: Catalog) -> list[str]:
 
     for name, path in catalog._dataset_files.items():
         check_name(path)
-        record = datasets[name] = catalog._build(path, name, _dataset, problems)
+        record = datasets[name] = catalog._build_dataset(name, path, problems)
         refer(f"{path}: licence", [record.licence], licences, "licence")
         refer(f"{path}: papers", record.papers, papers, "paper")
         for split_name, info in record.splits.items():
@@ -357,9 +508,10 @@ def check_catalog(catalog: Catalog) -> list[str]:
         for split_name, classes in lists.items():
             if classes and default and classes != default:
                 problems.append(f"{path}: splits.{split_name}: not the classes of {record.default_split}")
+        problems.extend(_uncounted(catalog, record, path, {name: splits[record.name, name] for name in lists}))
     for name, path in catalog._benchmark_files.items():
         check_name(path)
-        benchmark = catalog._build(path, name, _benchmark, problems)
+        benchmark = catalog._build_benchmark(name, path, problems)
         refer(f"{path}: papers", benchmark.papers, papers, "paper")
         refer(f"{path}: dataset", [benchmark.dataset], datasets, "data set")
         dataset = datasets.get(benchmark.dataset)
@@ -368,18 +520,65 @@ def check_catalog(catalog: Catalog) -> list[str]:
             problems.extend(f"{path}: {text}" for text in _impossible(benchmark, dataset, splits))
         catalog._read_published(name, problems)
     problems.extend(_strays(catalog, datasets))
-    return problems
+    # A class list that several data sets share is read for each of them.
+    return list(dict.fromkeys(problems))
+
+
+def _uncounted(catalog: Catalog, record: DatasetRecord, path: Path, splits: Mapping[str, Split]) -> Iterator[str]:
+    """What the tables of a data set say otherwise than its entry."""
+    problems: list[str] = []
+    counts = catalog._read_counts(record, problems)
+    names = catalog._column("names", record.name, "name", problems)
+    catalog._read_statistics(record.name, problems)
+    yield from problems
+    total, each = record.raw.examples, record.raw.examples_per_class
+    if each and counts:
+        yield f"{path}: raw.examples_per_class: metadata/stats counts the examples of each class, too; drop one of them"
+    default = splits.get(record.default_split)
+    # Of a list of the wrong length enough was said.
+    known = set(default.subset_of) if default and len(default.subset_of) == record.raw.classes else set()
+    if not known:
+        return
+    for folder, table in (("stats", counts), ("names", names)):
+        if not known.issuperset(table):
+            yield f"{path}: metadata/{folder} names {min(set(table) - known)!r}, which is none of its classes"
+    if each and not counts:
+        counts = dict.fromkeys(known, each)
+    counted = known.issubset(counts)
+    if counted and total and not each and sum(counts[name] for name in known) != total:
+        yield f"{path}: raw.examples: {total}, but its classes have {sum(counts[name] for name in known)}"
+    for name, split in splits.items():
+        examples = record.splits[name].examples
+        if set(split.subset_of) != known or not set(split.subset_of.values()).issubset(SUBSETS):
+            continue
+        if not counted:
+            if total and all(examples.values()) and sum(examples.values()) not in (0, total):
+                yield f"{path}: splits.{name}.examples: {sum(examples.values())} together, but raw.examples is {total}"
+            continue
+        for subset, number in examples.items():
+            found = sum(counts[its_class] for its_class in split.classes(subset))
+            # A 0 may be the stand-in of a field that was complained of already.
+            if number and number != found:
+                yield f"{path}: splits.{name}.examples.{subset}: {number}, but its classes have {found}"
 
 
 def _strays(catalog: Catalog, datasets: Mapping[str, DatasetRecord]) -> Iterator[str]:
     """Tables that no entry refers to: most have a typing error in their name."""
     # Of a data set whose record could not be read, any split may be meant.
     unread = {name for name, record in datasets.items() if not record.splits}
-    splits = {(name, split) for name, record in datasets.items() for split in record.splits}
+    splits = {
+        (info.classes_of or name, split) for name, record in datasets.items() for split, info in record.splits.items()
+    }
     for root in catalog.roots:
         for path in sorted((root / "metadata/splits").glob("*/*.csv")):
             if path.parent.name not in unread and (path.parent.name, path.stem) not in splits:
                 yield f"{path}: file name: no data set {path.parent.name!r} has a split {path.stem!r}"
+        tables = (root / "metadata").glob
+        for path in sorted(
+            [*tables("stats/*.csv"), *tables("stats/*.toml"), *tables("names/*.csv"), *tables("numbers/*")]
+        ):
+            if path.stem not in datasets:
+                yield f"{path}: file name: {UnknownNameError('data set', path.stem, datasets)}"
         for path in sorted((root / "metadata/results").glob("*.csv")):
             if path.stem not in catalog.benchmarks:
                 yield f"{path}: file name: {UnknownNameError('benchmark', path.stem, catalog.benchmarks)}"

@@ -6,6 +6,7 @@ L2LError                    catch this one to catch them all
 ├── CatalogError            catalog/ or metadata/ is malformed; carries every problem found
 ├── CacheError              a file, of the cache or one that was asked for, cannot be written: read-only, full
 ├── FetchError              no source gave the file; carries what each source answered
+├── ConsentError            the data comes under terms that nobody has accepted yet
 ├── ArchiveError            not an archive, cut off, or with a member that must not be unpacked
 ├── ContentError            the files are readable, but they are not the data set they should be
 ├── StoreError              a prepared store is absent, damaged or of another version
@@ -72,6 +73,10 @@ class CacheError(L2LError):
 
 class FetchError(L2LError):
     """No source gave the file that was asked for."""
+
+
+class ConsentError(L2LError):
+    """A licence asks for the user's consent, which was not given."""
 
 
 class ArchiveError(L2LError):

@@ -8,9 +8,12 @@ import csv
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from l2l_core.errors import CatalogError
 
 T = TypeVar("T")
 NAME: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
@@ -80,6 +83,13 @@ class Fields:
                 self.problem(field, f"expected {meaning}, found {value!r} among them")
         return tuple(good)
 
+    def text_or_texts(self, field: str, pattern: str = _NOT_BLANK, meaning: str = "text") -> tuple[str, ...]:
+        """A text as `text` takes it, or a list of at least one; required."""
+        if isinstance(self._table.get(field), list):
+            return self.texts(field, pattern, meaning, required=True)
+        text = self.text(field, pattern, meaning)
+        return (text,) if text else ()
+
     def integer(self, field: str, minimum: int = 1) -> int:
         """A whole number, not below the minimum; required."""
         value = self._take(field, int)
@@ -97,23 +107,66 @@ class Fields:
         """True or false; false where the field is absent."""
         return self._take(field, bool, required=False) or False
 
-    def optional_size(self, field: str) -> tuple[int, int] | None:
-        """Height and width in pixels; None where the field is absent."""
-        value = self._take(field, list, required=False)
+    def size(self, field: str) -> tuple[int, int]:
+        """Height and width in pixels; required."""
+        value = self._take(field, list)
         if value is None:
-            return None
+            return 0, 0
         if len(value) != 2 or not all(type(side) is int and side > 0 for side in value):
             self.problem(field, f"expected [height, width] in pixels, found {value!r}")
-            return None
+            return 0, 0
         return value[0], value[1]
 
+    def optional_size(self, field: str) -> tuple[int, int] | None:
+        """As `size`; None where the field is absent."""
+        self._known.append(field)
+        return self.size(field) if field in self._table else None
+
+    def number(self, field: str, minimum: float, maximum: float) -> float:
+        """A number within bounds, both included; required."""
+        value = self._take(field, object)
+        if isinstance(value, int | float) and not isinstance(value, bool) and minimum <= value <= maximum:
+            return float(value)
+        if value is not None:
+            self.problem(field, f"expected a number from {minimum} to {maximum}, found {value!r}")
+        return 0.0
+
+    def optional_number(self, field: str, minimum: float, maximum: float) -> float | None:
+        """As `number`; None where the field is absent."""
+        self._known.append(field)
+        return self.number(field, minimum, maximum) if field in self._table else None
+
+    def numbers(self, field: str) -> tuple[float, ...]:
+        """A list of numbers; required, and at least one."""
+        value = self._take(field, list)
+        # TOML's whole numbers have no end, and floats do.
+        if value is not None and not (
+            value and all(type(number) in (int, float) and abs(number) < 1e300 for number in value)
+        ):
+            self.problem(field, f"expected a list of numbers, found {value!r}")
+            return ()
+        return tuple(map(float, value or ()))
+
+    def choice(self, field: str, choices: Sequence[T]) -> T:
+        """One of some texts, of which the first stands for an absent field."""
+        self._known.append(field)
+        if field not in self._table:
+            return choices[0]
+        text = self.text(field, "|".join(map(re.escape, map(str, choices))), f"one of {', '.join(map(str, choices))}")
+        return next((choice for choice in choices if choice == text), choices[0])
+
     def mapping(self, field: str) -> dict[str, Any]:
-        """A table, unread; required."""
-        return self._take(field, dict) or {}
+        """A table, unread; an empty one where the field is absent."""
+        return self._take(field, dict, required=False) or {}
 
     def table(self, field: str) -> "Fields":
         """A table, to be taken field by field; required."""
         return Fields(self._take(field, dict), f"{self._where}{field}.", self._problems)
+
+    def optional_table(self, field: str) -> "Fields | None":
+        """As `table`; None where the field is absent."""
+        self._known.append(field)
+        return self.table(field) if field in self._table else None
 
     def tables(self, field: str) -> Iterator["Fields"]:
         """The tables of a list, each to be taken field by field; none where the field is absent."""
@@ -144,13 +197,28 @@ class Fields:
             self.problem(field, "unknown field" + (f", did you mean {near[0]!r}?" if near else ""))
 
 
+@contextmanager
+def every_field(table: Mapping[str, Any], where: str) -> Iterator[Fields]:
+    """A context to take all fields of a table in; `where` stands before each field's name in a problem.
+
+    Raises:
+        CatalogError: at the end, of every problem that was noted, unknown fields among them.
+    """
+    problems: list[str] = []
+    fields = Fields(table, where, problems)
+    yield fields
+    fields.done()
+    if problems:
+        raise CatalogError(problems)
+
+
 def read_toml(path: Path, problems: list[str]) -> dict[str, Any] | None:
     """The content of a TOML file; None, noted in `problems`, where it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         problems.append(f"{path}: {error.strerror}")
-    except ValueError as error:  # of TOML's syntax, of UTF-8, or of a number too long for Python
+    except (ValueError, RecursionError) as error:  # of syntax, of UTF-8, a number too long for Python, too deep a list
         problems.append(f"{path}: {error}")
     return None
 

@@ -1,11 +1,15 @@
 """What an entry of ``catalog/`` and ``metadata/`` says, as frozen values; `l2l_core.catalog` reads and checks them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 Subset: TypeAlias = Literal["train", "validation", "test"]
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
+Modality: TypeAlias = Literal["images", "texts", "sounds"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+Order: TypeAlias = Literal["files", "content"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,64 +26,133 @@ class PaperRecord:
 
 @dataclass(frozen=True, slots=True)
 class LicenceRecord:
-    """The terms a data set comes under."""
+    """The terms a data set comes under.
+
+    Attributes:
+        terms: what they ask of a user, in a sentence.
+        consent: whether a user must accept them before the data is downloaded.
+    """
 
     key: str
     name: str
     url: str | None = None
+    terms: str | None = None
+    consent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One file to download.
+    """One file to download, or to be placed by hand.
 
     Attributes:
         name: the file's name in the cache, without a folder.
-        urls: where it is served, in order of trust.
-        size_bytes: its exact size.
-        sha256, md5: its checksums in lower-case hex; the sha256 decides, the md5 is there for other people's tables.
+        urls: where it is served, in order of trust; none where it must be placed by hand.
+        size_bytes: its exact size, where that is known.
+        about_bytes: its size as its source rounds it, where the exact one is not known.
+        at_most_bytes: a size that it surely does not exceed, where no source gives any.
+        sha256, md5: its checksums in lower-case hex, where they are known; each that is there must hold.
     """
 
     name: str
     urls: tuple[str, ...]
-    size_bytes: int
-    sha256: str
+    size_bytes: int | None = None
+    about_bytes: int | None = None
+    at_most_bytes: int | None = None
+    sha256: str | None = None
     md5: str | None = None
+
+    @property
+    def expected_bytes(self) -> int:
+        """Its size, as exactly as it is known; 0 where it is not."""
+        return self.size_bytes or self.about_bytes or 0
+
+    @property
+    def limit_bytes(self) -> int:
+        """How many bytes a server may send: its size, twice what is only roughly known, or what is surely enough."""
+        return self.size_bytes or 2 * (self.about_bytes or 0) or self.at_most_bytes or 0
 
 
 @dataclass(frozen=True, slots=True)
-class RawRecord:
-    """What the raw files hold, so that any copy of them can be checked.
+class FormRecord:
+    """One form in which the raw data goes round: the same examples, packed in some layout.
 
     Attributes:
+        title: what a person would have on the disk, in a few words.
         reader: name of the layout, as in `l2l_core.prepare.readers.VERSIONS`.
-        classes, examples: totals over the data set.
-        superclasses: number of groups of classes, where the data set has them.
-        examples_per_class: the same number for every class, where that is so.
-        image_size: height and width in pixels of every raw image, where they agree.
+        options: of the reader, beside those of ``[prepared]``.
+        files: what to download; none where a user must bring the data.
         content_sha256: what the reader's ``digest`` gives for the reference files, whatever they are packed in.
         package, folder: the raw files are this folder of an installed Python package instead of a download.
     """
 
+    name: str
+    title: str
     reader: str
-    classes: int
-    examples: int
-    superclasses: int | None = None
-    examples_per_class: int | None = None
-    image_size: tuple[int, int] | None = None
+    options: Mapping[str, Any]
+    files: tuple[FileRecord, ...] = ()
     content_sha256: str | None = None
     package: str | None = None
     folder: str | None = None
 
+    @property
+    def expected_bytes(self) -> int:
+        """Bytes to download, as far as they are known."""
+        return sum(file.expected_bytes for file in self.files)
+
+    @property
+    def limit_bytes(self) -> int:
+        """How many bytes may be downloaded."""
+        return sum(file.limit_bytes for file in self.files)
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether every file of it has an address."""
+        return bool(self.files) and all(file.urls for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """What the raw data holds in every form, so that any copy of it can be checked.
+
+    Attributes:
+        classes: how many.
+        examples: how many in all classes; None where no source says so, and any number is taken.
+        superclasses: number of groups of classes, where the data set has them.
+        examples_per_class: the same number for every class, where that is so.
+        image_size: height and width in pixels of every raw image, where they agree.
+    """
+
+    classes: int
+    examples: int | None = None
+    superclasses: int | None = None
+    examples_per_class: int | None = None
+    image_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Mean and standard deviation of each channel, over training pictures with values in [0, 1], and who says so."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+
 
 @dataclass(frozen=True, slots=True)
 class SplitInfo:
-    """A published partition of the classes, without its class list (`l2l_core.catalog.Catalog.split` reads that)."""
+    """A published partition of the classes, without its class list (`l2l_core.catalog.Catalog.split` reads that).
+
+    Attributes:
+        classes_of: the data set whose list of the same name this is, where it is another's.
+        examples: subset to its number of examples, where a source gives them.
+    """
 
     name: str
     title: str
     source: str
     paper: str | None = None
+    classes_of: str | None = None
+    examples: Mapping[Subset, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,29 +176,37 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class DatasetRecord:
-    """A data set: where it comes from, what must be in it, and how it is prepared.
+    """A data set: what must be in it, the forms it comes in, and how it is prepared.
 
     Attributes:
-        prepared: the reader's options (each is part of the store's key), for example image size and resampling filter.
+        modality: images: uint8 [C, H, W]; texts: UTF-8 of any length; sounds: int16 samples of any length.
+        prepared: the reader's options that hold for every form, for example image size and resampling filter.
+        forms: by name, in order of trust; the first that can be had is taken.
+        order: of the examples of a class: as in the raw files, or by the digest of the prepared example, which is the
+            same for every form of data that no form has changed.
         rotations: whether turning a picture by 90, 180 or 270 degrees makes a class of its own.
+        sample_rate_hz: of sounds.
     """
 
     name: str
     title: str
     description: str
+    modality: Modality
     licence: str
     papers: tuple[str, ...]
     raw: RawRecord
     prepared: Mapping[str, Any]
-    files: tuple[FileRecord, ...]
+    forms: Mapping[str, FormRecord]
     splits: Mapping[str, SplitInfo]
     default_split: str
+    order: Order = "files"
     rotations: bool = False
+    sample_rate_hz: int | None = None
 
     @property
-    def size_bytes(self) -> int:
-        """Bytes to download."""
-        return sum(file.size_bytes for file in self.files)
+    def download(self) -> FormRecord | None:
+        """The form that is downloaded first; None where there is none."""
+        return next((form for form in self.forms.values() if form.downloadable), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 
 from l2l_core.catalog import open_catalog
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import fetch, import_files, is_prepared
+from l2l_core.prepare.build import fetch, import_files, prepared_form
 from tests.small import SmallData, write_small_data
 
 
@@ -26,7 +26,8 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the user's cache, catalogue or folder."""
     monkeypatch.setenv("L2L_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("L2L_CATALOG", raising=False)
+    for name in ("L2L_CATALOG", "L2L_MIRROR", "L2L_OFFLINE", "L2L_ACCEPT_LICENCES"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -55,7 +56,7 @@ def omniglot_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     catalog, cache = open_catalog(), Cache.at(home)
     record = catalog.dataset("omniglot")
     with cache.lock("import-once"):
-        if not is_prepared(record, cache):
+        if prepared_form(record, cache) is None:
             import_files(record, catalog, cache, [test_data / "omniglot"])
     return home
 

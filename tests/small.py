@@ -1,11 +1,14 @@
 """A small data set in Omniglot's layout, with its catalogue entry: what a user writes to add one of their own."""
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from l2l_core.records import DatasetRecord, FormRecord
 
 CLASSES = tuple(f"set/{alphabet}/character{number:02}" for alphabet in ("Abc", "Xyz") for number in range(1, 7))
 EXAMPLES = 8
@@ -25,6 +28,18 @@ class SmallData:
     folder: Path
     archive: Path
     catalog: Path
+
+
+def only_form(record: DatasetRecord) -> FormRecord:
+    """The form of a data set that has one."""
+    (form,) = record.forms.values()
+    return form
+
+
+def with_form(record: DatasetRecord, **fields: Any) -> DatasetRecord:
+    """The data set with other fields in its only form."""
+    form = only_form(record)
+    return replace(record, forms={form.name: replace(form, **fields)})
 
 
 def picture(class_number: int, example: int) -> np.ndarray:
@@ -70,15 +85,18 @@ default_split = "own"
 rotations = true
 
 [raw]
-reader = "image_folders"
 classes = {len(CLASSES)}
 superclasses = 2
 examples = {len(CLASSES) * EXAMPLES}
 examples_per_class = {EXAMPLES}
 image_size = {list(RAW_SIZE)}
 
+[forms.pictures]
+title = "a folder or zip file of SET/ALPHABET/CHARACTER/PICTURE.png"
+reader = "image_folders"
+options = {{ class_depth = 3 }}
+
 [prepared]
-class_depth = 3
 mode = "L"
 invert = true
 image_size = [7, 7]

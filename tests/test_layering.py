@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import l2l_core
+from l2l_core.prepare.readers import VERSIONS
 
 PACKAGE = Path(l2l_core.__file__).parent
 
@@ -38,6 +39,8 @@ FIRST_WITH_TORCH = LAYERS.index(("data",))
 WITHOUT_TORCH_TO_IMPORT = ("algorithms", "algorithms.methods", "data", "evaluation", "cli")
 """Modules above that line which are nevertheless imported without torch."""
 TORCH = {"torch", "torchvision", "torchaudio"}
+HEAVY = {"requests", "urllib3", "tqdm", "filelock", "platformdirs", "scipy", "matplotlib", "datasets"}
+"""What modules below the tasks import inside functions only, for the commands that do without."""
 
 
 def modules(package: Path) -> dict[str, ast.Module]:
@@ -163,7 +166,10 @@ def loaded_by(program: str) -> set[str]:
 def test_importing_the_lower_half_loads_no_torch() -> None:
     names = [name for name in modules(PACKAGE) if name and layer(name) < FIRST_WITH_TORCH]
     assert {"catalog", "fetch.download", "store", "prepare.build", "data.index", "data.sampling"} < set(names)
-    assert {"prepare.readers.image_folders", "prepare.readers.font_glyphs"} < set(names)
+    assert {f"prepare.readers.{reader}" for reader in VERSIONS} < set(names)
+    loaded = loaded_by("\n".join(f"import l2l_core.{name}" for name in names))
+    assert {"l2l_core", "numpy"} < loaded
+    assert not loaded & (TORCH | HEAVY)
     cli = [name for name in modules(PACKAGE) if name.startswith("cli.")]
     loaded = loaded_by("\n".join(f"import l2l_core.{name}" for name in [*names, *WITHOUT_TORCH_TO_IMPORT, *cli]))
     assert {"l2l_core", "numpy", "typer"} < loaded

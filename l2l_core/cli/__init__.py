@@ -13,11 +13,13 @@ import typer
 
 from l2l_core._version import __version__
 from l2l_core.cli import (
+    cache_command,
     evaluate_command,
     fetch_command,
     import_command,
     list_command,
     quickstart_command,
+    remove_command,
     sample_command,
     show_command,
     train_command,
@@ -48,6 +50,8 @@ _add("show", show_command.run)
 _add("fetch", fetch_command.run)
 _add("import", import_command.run)
 _add("verify", verify_command.run)
+_add("cache", cache_command.run)
+_add("remove", remove_command.run)
 _add("sample", sample_command.run)
 _add("train", train_command.run)
 _add("evaluate", evaluate_command.run)

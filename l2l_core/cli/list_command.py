@@ -1,11 +1,14 @@
 """``l2l list``: what there is."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from l2l_core.cli.options import AsJson, Root, print_json, print_table
+from l2l_core.cli.options import AsJson, Root, print_json, print_table, size_text
+
+if TYPE_CHECKING:
+    from l2l_core.records import FormRecord
 
 
 class Kind(StrEnum):
@@ -40,16 +43,27 @@ def run(
         print_table(header, [[_text(value) for value in entry.values()] for entry in entries])
 
 
+def _download(form: "FormRecord | None") -> str:
+    """How much there is to download, and how well that is known."""
+    if form is None:
+        return "none"
+    if all(file.size_bytes for file in form.files):
+        return size_text(form.expected_bytes)
+    return f"~{size_text(form.expected_bytes)}" if form.expected_bytes else f"<{size_text(form.limit_bytes)}"
+
+
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "unknown"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _datasets(root: Root) -> list[dict[str, object]]:
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache
-    from l2l_core.prepare.build import is_prepared
+    from l2l_core.prepare.build import prepared_form
 
     catalog, cache = open_catalog(), Cache.at(root)
     records = [catalog.dataset(name) for name in catalog.datasets]
@@ -59,9 +73,9 @@ def _datasets(root: Root) -> list[dict[str, object]]:
             "title": record.title,
             "classes": record.raw.classes,
             "examples": record.raw.examples,
-            "download": f"{record.size_bytes / 1e6:.1f} MB" if record.files else "none",
+            "download": _download(record.download),
             "licence": record.licence,
-            "here": is_prepared(record, cache),
+            "here": prepared_form(record, cache) is not None,
         }
         for record in records
     ]

@@ -14,6 +14,9 @@ from l2l_core.errors import UsageError
 Root: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder that holds the data; else L2L_HOME, else the user's cache folder.")
 ]
+Form: TypeAlias = Annotated[
+    str | None, typer.Option(help="Which form of the raw data, as `l2l show` lists them; else the first that is there.")
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -26,7 +29,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows of text in aligned columns; numbers stand to the right."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
-    to_right = [bool(rows) and all(_is_number(text) for text in column[1:]) for column in columns]
+    to_right = [
+        bool(rows) and any(map(_is_number, column[1:])) and all(map(_is_amount, column[1:])) for column in columns
+    ]
     for row in (header, ["-" * width for width in widths], *rows):
         cells = [
             text.rjust(width) if right else text.ljust(width)
@@ -36,7 +41,19 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _is_number(text: str) -> bool:
-    return not text or text[0].isdigit() or text[0] in "+-−±"
+    return text[:1].isdigit() or text[:1] in tuple("+-−±")
+
+
+def _is_amount(text: str) -> bool:
+    return _is_number(text.lstrip("~<")) or text in ("", "unknown", "none")
+
+
+def size_text(size_bytes: int) -> str:
+    """A size for people to read: 9.5 MB."""
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= scale:
+            return f"{size_bytes / scale:.1f} {unit}"
+    return f"{size_bytes} B"
 
 
 def make_folder(folder: Path, option: str) -> None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from l2l_core.cli.options import AsJson, Root, print_json
+
+_SHOWN: Final = 40
+"""Items of a list that are printed as text."""
 
 
 def run(
@@ -54,7 +57,7 @@ def _find(name: str, root: Root) -> dict[str, Any]:
 def _dataset(name: str, root: Root) -> dict[str, Any]:
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache
-    from l2l_core.prepare.build import store_path
+    from l2l_core.prepare.build import prepared_form, store_path
     from l2l_core.records import SUBSETS
 
     catalog = open_catalog()
@@ -66,21 +69,30 @@ def _dataset(name: str, root: Root) -> dict[str, Any]:
         found["splits"][split]["classes"] = {subset: len(classes.classes(subset)) for subset in SUBSETS}
     found["licence"] = asdict(catalog.licences()[record.licence])
     found["papers"] = [asdict(papers[key]) for key in record.papers]
-    path = store_path(record, Cache.at(root))
-    return {**found, "store": str(path), "here": path.exists()}
+    statistics = catalog.statistics(name)
+    cache = Cache.at(root)
+    here = prepared_form(record, cache)
+    return {
+        **found,
+        "statistics": asdict(statistics) if statistics else None,
+        "store": str(store_path(record, here, cache)) if here else None,
+        "here": here.name if here else None,
+    }
 
 
 def _print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             print(f"{indent}{name}")
             _print_fields(value, indent + "    ")
         elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
             print(f"{indent}{name}")
-            for item in value:
+            for item in value[:_SHOWN]:
                 print(f"{indent}  - " + _one_line(item))
-        elif value not in (None, (), []):
+            if len(value) > _SHOWN:
+                print(f"{indent}  - and {len(value) - _SHOWN} more, which --json shows")
+        elif value not in (None, (), [], {}):
             print(f"{indent}{name:<{width}}  {_plain(value)}")
 
 

@@ -3,8 +3,9 @@
 import hashlib
 import operator
 import os
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -14,80 +15,129 @@ from torch.utils.data import Dataset
 
 from l2l_core.catalog import ROTATIONS, open_catalog
 from l2l_core.data.index import ClassIndex
+from l2l_core.data.labels import labels_of, plain_labels
 from l2l_core.data.sampling import IntArray
 from l2l_core.errors import TaskError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import load_store
-from l2l_core.records import SUBSETS, Split, Subset
+from l2l_core.prepare.held import Held, HeldModality
+from l2l_core.records import SUBSETS, Modality, Subset
 from l2l_core.store import Store
 
-DTYPES: Final = (torch.float32, torch.uint8)
+DTYPES: Final[Mapping[Modality, tuple[torch.dtype, ...]]] = {
+    "images": (torch.float32, torch.uint8),
+    "sounds": (torch.float32, torch.int16),
+    "texts": (torch.float32, torch.uint8),
+}
+"""What an example can be loaded as; texts are strings, whatever is asked for."""
 
 
-class PreparedDataset(Dataset[tuple[Tensor, int]]):
-    """A prepared data set, or the classes of one subset of it, as a map-style torch data set.
+class PreparedDataset(Dataset[tuple[Any, int]]):
+    """A prepared data set, or some classes of it, as a map-style torch data set; from a store, or held in memory.
 
-    Examples lie sorted by class: ``dataset[i]`` is (image [C, H, W], label), with label the position in `classes`.
+    Examples lie sorted by class: ``dataset[i]`` is (example, label), with label the position in `classes`. An example
+    is an image [C, H, W], a text (str), a sound [samples], or an array of any shape.
+
+    Args:
+        store: the examples.
+        classes: names of those to take, in the order of the store; all for None.
+        superclass_of: class name to the group of the class, where it has one.
+        subset: what to call the classes taken.
+        rotations: whether each class turned by 90, 180 and 270 degrees counts as a further class; of images only.
+        dtype: what examples are loaded as, see below; as stored for None.
 
     Attributes:
         name: of the data set.
         classes: class names. A rotated class is called like the unrotated one with ``/rot090`` (180, 270) behind it.
         superclasses: the group of each class, "" where there is none.
+        modality: what an example is: "images", "texts" or "sounds"; "arrays" of other numbers held in memory.
+        sample_rate_hz: of sounds; else None.
         class_index: which examples belong to which class.
-        dtype: torch.float32, values in [0, 1], or torch.uint8 as stored.
+        dtype: torch.float32, images in [0, 1] and sounds in [-1, 1), or as stored: torch.uint8 and torch.int16, and
+            whatever arrays held in memory have.
     """
 
     def __init__(
-        self, store: Store, split: Split, subset: Subset | None, *, rotations: bool, dtype: torch.dtype
+        self,
+        store: Store | Held,
+        classes: Collection[str] | None = None,
+        superclass_of: Mapping[str, str] = MappingProxyType({}),
+        *,
+        subset: Subset | None = None,
+        rotations: bool = False,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        self.name = store.manifest.dataset
+        about = store if isinstance(store, Held) else store.manifest
+        self.name = about.dataset
+        self.modality: HeldModality = about.modality
+        self.sample_rate_hz = about.sample_rate_hz
         self.subset = subset
-        self.dtype = dtype
+        self.dtype = torch.from_numpy(store.examples[:0].copy()).dtype if dtype is None else dtype
         self._store = store
-        chosen = set(split.classes(subset))
-        rows = np.array([row for row, name in enumerate(store.manifest.classes) if name in chosen], np.int64)
+        chosen = set(about.classes if classes is None else classes)
+        rows = np.array([row for row, name in enumerate(about.classes) if name in chosen], np.int64)
         starts_C, stops_C = store.offsets[rows], store.offsets[rows + 1]
         counts_C = stops_C - starts_C
         # Example id to row of the store: ids count through the chosen classes only.
         shift_C = starts_C - (np.cumsum(counts_C) - counts_C)
         self._rows_M = np.arange(counts_C.sum()) + np.repeat(shift_C, counts_C)
-        names = [store.manifest.classes[row] for row in rows]
+        names = [about.classes[row] for row in rows]
         # The rotated classes come as whole further rounds, so the turn of example i is i // unrotated examples.
         turns = ROTATIONS if rotations else ROTATIONS[:1]
         self.classes = tuple(name + (f"/rot{degrees:03}" if degrees else "") for degrees in turns for name in names)
-        self.superclasses = tuple(split.superclass_of.get(name, "") for name in names) * len(turns)
+        self.superclasses = tuple(superclass_of.get(name, "") for name in names) * len(turns)
         self.class_index = ClassIndex.of_counts(np.tile(counts_C, len(turns)), self.classes)
 
     def __len__(self) -> int:
         return int(self.class_index.counts_C.sum())
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Any, int]:
         index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} examples, there is no example {index}")
         index %= len(self)
         label = int(np.searchsorted(self.class_index.starts_C, index, side="right")) - 1
-        return self.gather(np.array([index]))[0], label
+        example = self.text(index) if self.modality == "texts" else self.gather(np.array([index]))[0]
+        return example, label
+
+    def text(self, index: int) -> str:
+        """The text of example `index`, 0 <= index < len."""
+        return bytes(self._store.example(int(self._rows_M[index]))).decode()
 
     def gather(self, ids: IntArray) -> Tensor:
-        """The pictures of some examples: `dtype` [*ids.shape, C, H, W].
+        """Some examples, `dtype` [*ids.shape, C, H, W]; of sounds `dtype` [*ids.shape, longest], with silence behind.
 
         Args:
             ids: int64, any shape, each in [0, len).
 
         Raises:
             IndexError: some id is not.
+            TypeError: the data set holds texts.
         """
+        if self.modality == "texts":
+            raise TypeError(f"{self.name} holds texts, which no tensor holds; take them one by one, dataset[i]")
         flat = ids.reshape(-1)
         if flat.size and not 0 <= flat.min() <= flat.max() < len(self):
             raise IndexError(f"{self.name} has {len(self)} examples; ids {flat.min()} to {flat.max()} were asked for")
+        if self.modality == "sounds":
+            sounds = self._padded(self._rows_M[flat])
+            return sounds.view(*ids.shape, sounds.shape[1])
         images = np.take(self._store.examples, self._rows_M[flat % len(self._rows_M)], axis=0)
         turns = flat // len(self._rows_M)
         for turn in range(1, len(ROTATIONS)) if turns.any() else ():
             turned = np.flatnonzero(turns == turn)
             images[turned] = np.rot90(images[turned], turn, axes=(-2, -1))
         tensor = torch.from_numpy(images).view(*ids.shape, *images.shape[1:])
-        return tensor if self.dtype == torch.uint8 else tensor.to(self.dtype).div_(255)
+        return tensor if self.dtype == tensor.dtype else tensor.to(self.dtype).div_(255)
+
+    def _padded(self, rows_M: IntArray) -> Tensor:
+        """Sounds, each from its beginning, `dtype` [M, longest]."""
+        sounds = [self._store.example(int(row)) for row in rows_M]
+        padded = np.zeros((len(sounds), max(map(len, sounds), default=0)), np.int16)
+        for place, sound in zip(padded, sounds, strict=True):
+            place[: len(sound)] = sound
+        tensor = torch.from_numpy(padded)
+        return tensor if self.dtype == torch.int16 else tensor.to(self.dtype).div_(2**15)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -96,8 +146,8 @@ class PreparedDataset(Dataset[tuple[Tensor, int]]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 over the store's bytes and the classes taken from it: where it is the same, so is every example id."""
-        return hashlib.sha256("\n".join([self._store.sha256, *self.classes]).encode()).hexdigest()
+        """Sha256 over the store's data and the classes taken from it: where it is the same, so is every example id."""
+        return hashlib.sha256("\n".join([self._store.data_sha256, *self.classes]).encode()).hexdigest()
 
     def __repr__(self) -> str:
         subset = self.subset or "all classes"
@@ -123,7 +173,7 @@ def load_dataset(
         rotations: whether each class turned by 90, 180 and 270 degrees counts as a further class.
         root: folder of the cache; None for ``L2L_HOME``, or else the user's cache folder.
         download: whether it may be fetched where it is not in the cache. `glyphs` needs no network and is always drawn.
-        dtype: torch.float32, values in [0, 1], or torch.uint8 as stored.
+        dtype: torch.float32, images in [0, 1] and sounds in [-1, 1), or as stored: torch.uint8 and torch.int16.
 
     Raises:
         UnknownNameError: no such data set or split.
@@ -139,19 +189,21 @@ def load_dataset(
         raise UsageError(f"{name}: subset {subset!r} is none of {', '.join(SUBSETS)}; None takes all classes")
     if rotations and not record.rotations:
         raise UsageError(f"{name}: turning its pictures does not make new classes; leave rotations out")
-    if dtype not in DTYPES:
-        raise UsageError(f"{name}: dtype {dtype} is none of {', '.join(map(str, DTYPES))}")
+    dtypes = DTYPES[record.modality]
+    if dtype not in dtypes:
+        raise UsageError(f"{name}: dtype {dtype} is none of {', '.join(map(str, dtypes))}")
     if not its_split.classes(subset):
         raise TaskError(f"{name}: the split {its_split.name} has no {subset} classes; take another subset or split")
     store = load_store(record, catalog, Cache.at(root), download=download)
-    return PreparedDataset(store, its_split, subset, rotations=rotations, dtype=dtype)
+    classes = its_split.classes(subset)
+    return PreparedDataset(store, classes, its_split.superclass_of, subset=subset, rotations=rotations, dtype=dtype)
 
 
 class MetaDataset(Dataset[Any]):
     """Any map-style data set of (input, label) examples, with its examples sorted out by label.
 
-    A `PreparedDataset`, or a data set with one label an example in ``targets`` or ``labels``, is not read; any other is
-    read once, example by example. (learn2learn reads it up to twice and caches that in a pickle which it never checks.)
+    A data set that knows its labels, as `l2l_core.data.labels.known_labels` finds them, is not read; any other is read
+    once, example by example. (learn2learn reads it up to twice and caches that in a pickle which it never checks.)
 
     Args:
         dataset: the data set.
@@ -175,12 +227,9 @@ class MetaDataset(Dataset[Any]):
         if not isinstance(dataset, Dataset):
             raise TypeError(f"MetaDataset takes a torch.utils.data.Dataset, found {type(dataset).__name__}")
         self.dataset = dataset
-        if (
-            labels_to_indices is None
-            and indices_to_labels is None
-            and isinstance(dataset, PreparedDataset | MetaDataset)
-        ):
-            self.class_index: ClassIndex = dataset.class_index
+        index = getattr(dataset, "class_index", None)
+        if labels_to_indices is None and indices_to_labels is None and isinstance(index, ClassIndex):
+            self.class_index: ClassIndex = index
             return
         if indices_to_labels is None and labels_to_indices is not None:
             indices_to_labels = {index: label for label, ids in labels_to_indices.items() for index in ids}
@@ -191,7 +240,7 @@ class MetaDataset(Dataset[Any]):
             order = None if index.order is None else places[index.order]
             self.class_index = ClassIndex(index.labels, index.starts_C, index.counts_C, order)
         else:
-            self.class_index = _index_of(_labels(dataset))
+            self.class_index = _index_of(labels_of(dataset))
 
     @property
     def labels(self) -> list[Hashable]:
@@ -215,25 +264,6 @@ class MetaDataset(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[index]
-
-
-def _labels(dataset: Dataset[Any]) -> list[Any]:
-    """The label of every example, without loading any where the data set has a list of them."""
-    length = len(dataset)  # type: ignore[arg-type]
-    # Torchvision applies it to what is in the list.
-    transformed = getattr(dataset, "target_transform", None) is not None
-    for attribute in () if transformed else ("targets", "labels"):
-        known = getattr(dataset, attribute, None)
-        if isinstance(known, Tensor | np.ndarray):
-            known = known.tolist()
-        if isinstance(known, Sequence) and len(known) == length:
-            return list(known)
-    return [dataset[index][1] for index in range(length)]
-
-
-def plain_labels(labels: Iterable[Any]) -> list[Any]:
-    """The labels as dictionaries take them: Python numbers instead of tensors and NumPy scalars."""
-    return [label.item() if isinstance(label, Tensor | np.generic) else label for label in labels]
 
 
 def _index_of(labels: Sequence[Any]) -> ClassIndex:

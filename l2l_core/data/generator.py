@@ -20,15 +20,15 @@ class Episode(NamedTuple):
     """A task with its support and query set, or B of them stacked along a first axis.
 
     Attributes:
-        support_x: inputs [N·K, …], the K of label 0 first, then those of label 1, and so on.
+        support_x: inputs [N·K, …], the K of label 0 first, then those of label 1, and so on; texts as a list.
         support_y: labels int64 [N·K], 0 to N − 1.
         query_x: inputs [N·Q, …], in the same order.
         query_y: labels int64 [N·Q].
     """
 
-    support_x: Tensor
+    support_x: Any
     support_y: Tensor
-    query_x: Tensor
+    query_x: Any
     query_y: Tensor
 
 
@@ -80,9 +80,16 @@ class TaskGenerator:
         """Some episodes, each tensor with an axis B in front."""
         x, y = self._tasks.batch(indices)
         per_class = (self.ways, self.shots + self.queries)
-        x, y = x.unflatten(1, per_class), y.unflatten(1, per_class)
-        support_x, query_x = x[:, :, : self.shots].flatten(1, 2), x[:, :, self.shots :].flatten(1, 2)
+        y = y.unflatten(1, per_class)
         support_y, query_y = y[:, :, : self.shots].flatten(1, 2), y[:, :, self.shots :].flatten(1, 2)
+        if isinstance(x, list):
+            texts = np.array(x, object).reshape(len(x), *per_class)
+            support_x, query_x = (
+                part.reshape(len(x), -1).tolist() for part in (texts[:, :, : self.shots], texts[:, :, self.shots :])
+            )
+        else:
+            x = x.unflatten(1, per_class)
+            support_x, query_x = x[:, :, : self.shots].flatten(1, 2), x[:, :, self.shots :].flatten(1, 2)
         return Episode(support_x, support_y, query_x, query_y)
 
     def __getitem__(self, index: int) -> Episode:

@@ -195,12 +195,20 @@ class TaskDataset(Dataset[Any]):
     def batch(self, indices: Sequence[int] | IntArray) -> Any:
         """Some tasks, stacked: inputs [B, M, …] and labels int64 [B, M] after `LoadData`, else example ids [B, M].
 
+        Texts come as B lists of M.
+
         Raises:
             IndexError: a number is negative or not below `num_tasks`.
             TaskError: the data set cannot give such tasks.
         """
         batch = self.describe(indices)
-        return default_collate(self._collated(batch)) if self._loads_singly(batch) else self._gathered(batch)
+        if not self._loads_singly(batch):
+            return self._gathered(batch)
+        tasks = self._collated(batch)
+        if self.task_collate is None and isinstance(tasks[0][0], list):
+            # Torch's own collating would turn lists of texts inside out.
+            return [x for x, _ in tasks], torch.stack([y for _, y in tasks])
+        return default_collate(tasks)
 
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
@@ -220,8 +228,9 @@ class TaskDataset(Dataset[Any]):
 
     def _loads_singly(self, batch: TaskBatch) -> bool:
         """Whether examples go one by one through the data set's ``__getitem__``, which somebody may have written."""
-        prepared = type(self.dataset) is MetaDataset and type(self.dataset.dataset) is PreparedDataset
-        return batch.load and not (prepared and self.task_collate is None)
+        inner = self.dataset.dataset
+        gathers = type(self.dataset) is MetaDataset and type(inner) is PreparedDataset and inner.modality != "texts"
+        return batch.load and not (gathers and self.task_collate is None)
 
     def _gathered(self, batch: TaskBatch) -> Tensor | tuple[Tensor, Tensor]:
         """Inputs and labels of all tasks, from one gather; only the ids where nothing is to be loaded."""
@@ -234,7 +243,7 @@ class TaskDataset(Dataset[Any]):
 
     def _collated(self, batch: TaskBatch) -> list[Any]:
         """Each task as the collate function makes it of its examples."""
-        collate = self.task_collate or default_collate
+        collate = self.task_collate or _stacked
         ids_BM = batch.all_ids_BNK.reshape(len(batch), -1)
         return [
             collate([(self.dataset[int(example)][0], label) for example, label in zip(ids_M, labels_M, strict=True)])
@@ -254,6 +263,12 @@ class TaskDataset(Dataset[Any]):
         if self._next == self.num_tasks:
             self._next = 0
         return task
+
+
+def _stacked(examples: list[Any]) -> Any:
+    """A task of its (input, label) examples: inputs stacked, or a list of texts; and labels, int64 [M]."""
+    stacked = default_collate(examples)
+    return (list(stacked[0]), stacked[1]) if isinstance(examples[0][0], str) else stacked
 
 
 def _labels(batch: TaskBatch) -> Tensor:

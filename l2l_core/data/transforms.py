@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 from torch.utils.data import Dataset
 
-from l2l_core.data.datasets import MetaDataset, PreparedDataset, plain_labels
+from l2l_core.data.datasets import MetaDataset, PreparedDataset
 from l2l_core.data.index import ClassIndex
+from l2l_core.data.labels import plain_labels
 from l2l_core.data.sampling import IntArray, bounded, distinct
 from l2l_core.data.tasks import TaskBatch, TaskTransform, at_least_one
 from l2l_core.errors import TaskError

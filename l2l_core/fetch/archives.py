@@ -1,25 +1,26 @@
-"""Raw files read in place, from a zip file or a folder, through one interface.
+"""Raw files read in place, from an archive, a single file or a folder, through one interface.
 
-Nothing is ever unpacked to disk, which is the safest unpacking there is. Every name is checked as if it were, so that
-a name can be trusted by whoever does write it somewhere.
+Nothing is ever unpacked under a name of its own, which is the safest unpacking there is: a compressed tar is inflated
+once, as a whole, to a temporary file without a name. Every name is checked as if it were unpacked, so that it can be
+trusted by whoever does write it somewhere.
 """
 
 import os
-import re
-import stat
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from copy import copy
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Final, Protocol, TypeVar
 
 from l2l_core.errors import ArchiveError
+from l2l_core.fetch.entries import Entries, is_litter, refuse_files_that_are_folders
+from l2l_core.fetch.spans import CHUNK_BYTES, Content, DamagedError, LooseFile, NamedFile, OpenFile, Span, spooled
+from l2l_core.fetch.tars import BLOCK_BYTES, add_inner_tar, add_tar, is_tar
+from l2l_core.fetch.zips import ZipFile, add_zip
 
-if TYPE_CHECKING:
-    from zipfile import ZipFile, ZipInfo
-
-_HEAD_BYTES = 512  # enough for every signature below; that of tar sits at 257
+Data = TypeVar("Data", bytes, memoryview)
 
 _SIGNATURES = {
     b"PK\x03\x04": "a zip file",
@@ -38,12 +39,40 @@ _SIGNATURES = {
     b"version https://git-lfs": "a Git LFS pointer instead of the file itself",
 }
 
-# What desktops leave behind: never part of a data set.
-_LITTER = {".DS_Store", "Thumbs.db", ".directory"}
+_HEAD_BYTES = BLOCK_BYTES  # enough for every signature above; that of tar sits at 257
 
-# Methods of compression that are read: stored and deflated. Python knows bzip2 and LZMA too, but cannot bound what one
-# block of those inflates to.
-_METHODS = {0, 8}
+_SUFFIXES: Final = {
+    ".zip": "a zip file",
+    ".gz": "gzip data",
+    ".bz2": "bzip2 data",
+    ".xz": "xz data",
+    ".zst": "zstd data",
+}
+"""What a file of that name must be."""
+
+_TAR_SUFFIXES: Final = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+"""What must be a tar archive, compressed or not: some programs inflate what they download and keep the name."""
+
+_MODULES: Final = {
+    "gzip data": "gzip",
+    "bzip2 data": "bz2",
+    "xz data": "lzma",
+    "zstd data": "compression.zstd",  # of Python 3.14
+}
+"""What can be inflated, and the module whose `open` does it."""
+
+_NO_DATA: Final = {
+    "an empty file",
+    "an HTML page",
+    "an XML document",
+    "a Git LFS pointer instead of the file itself",
+    "a 7z archive",
+    "a rar archive",
+}
+"""What a single file is not allowed to be: what servers send instead of it, and archives that are not read here."""
+
+_INFLATED_HEADERS_BYTES: Final = 4096
+"""Allowed an entry of a compressed tar beside its bytes: header, long name, padding."""
 
 
 class Tree(Protocol):
@@ -74,35 +103,62 @@ class Tree(Protocol):
         """
         ...
 
+    def view(self, name: str) -> memoryview:
+        """What a file holds, read-only and, from 1 MiB on, mapped from the disk instead of copied into memory.
+
+        For the few large files of a data set, such as its pickles: each view may cost a file descriptor. It is to be
+        used only until the tree is closed; safe to call from several threads.
+
+        Raises:
+            ArchiveError: there is no file of that name, or it is damaged.
+            CacheError: the file lies compressed in a zip file, and cannot be inflated to the scratch folder.
+        """
+        ...
+
     def close(self) -> None:
         """Give back what reading holds open; nothing can be read afterwards."""
         ...
 
 
-def open_tree(path: Path, *, max_entries: int, max_bytes: int) -> Tree:
-    """The files of a zip file or of a folder, without the litter of desktops (``__MACOSX``, ``.DS_Store``, …).
+def open_tree(path: Path, *, max_entries: int, max_bytes: int, scratch: Path | None = None) -> Tree:
+    """The files of an archive or folder, without the litter of desktops (``__MACOSX``, ``.DS_Store``, …).
+
+    Archives are zip and tar, told by their content; a tar may be compressed by gzip, bzip2, xz or, where Python knows
+    it, zstd. Any other file is a tree of that one file, under its name; what is compressed is inflated and loses the
+    suffix that says so. An ``x.tar`` that lies uncompressed in a folder, tar or zip file appears as a folder ``x``; a
+    tar inside that one stays a file.
 
     Args:
-        path: the zip file or folder.
+        path: the file or folder.
         max_entries: how many files and folders it may hold.
         max_bytes: how many bytes its files may have together, unpacked.
+        scratch: the folder whose disk takes what has to be inflated, in files without a name; the system's temporary
+            folder for None.
 
     Raises:
-        ArchiveError: the path is neither, or cannot be read; the zip file is cut off, damaged or encrypted; a name is
+        ArchiveError: the path is neither, or cannot be read; the archive is cut off, damaged or encrypted; a name is
             unsafe (absolute, with ``..``, a drive letter, a backslash or NUL) or stands twice; there is a link or a
-            device; one of the two limits is passed.
+            device; one of the two limits is passed; a file is not what its name says, but a web page for example.
+        CacheError: what has to be inflated cannot be written to the scratch folder.
     """
+    entries = Entries(path.name or str(path), max_entries, max_bytes)
     try:
-        if path.is_dir():
-            return _open_folder(path, max_entries, max_bytes)
-        if path.is_file():
-            return _open_zip(path, max_entries, max_bytes)
+        with ExitStack() as opened:
+            if path.is_dir():
+                _add_folder(entries, path)
+                return _Listing(entries.name, path, entries.done())
+            if path.is_file():
+                limit_bytes = max_bytes + _INFLATED_HEADERS_BYTES * max_entries
+                _add_file(entries, path, limit_bytes, scratch, opened)
+                return _Listing(entries.name, path, entries.done(), opened.pop_all().close)
     except OSError as error:
         raise ArchiveError(
             f"cannot read {error.filename or path}: {error.strerror or error}; make it readable or give another path"
         ) from error
+    except DamagedError as error:
+        raise ArchiveError(f"{path} is damaged ({error}); get it again") from error
     found = "is neither a file nor a folder" if path.exists() else "does not exist"
-    raise ArchiveError(f"cannot read {path}: it {found}; give the path of a zip file or of a folder")
+    raise ArchiveError(f"cannot read {path}: it {found}; give the path of a file or of a folder")
 
 
 def join_trees(trees: Sequence[Tree]) -> Tree:
@@ -111,6 +167,8 @@ def join_trees(trees: Sequence[Tree]) -> Tree:
     Raises:
         ArchiveError: two of them hold the same name, or one has a file where another has a folder.
     """
+    if len(trees) == 1:
+        return _Joined(trees[0].name, trees[0].names(), lambda name: trees[0])
     owner: dict[str, Tree] = {}
     for tree in trees:
         for name in tree.names():
@@ -120,20 +178,14 @@ def join_trees(trees: Sequence[Tree]) -> Tree:
                     "leave one of them out"
                 )
             owner[name] = tree
-    joined = _Listing(
-        " + ".join(tree.name for tree in trees),
-        {name: owner[name].size(name) for name in sorted(owner)},
-        lambda name: owner[name].read(name),
-    )
-    _refuse_files_that_are_folders(joined.name, joined.sizes, ())
-    return joined
+    joined_name = " + ".join(tree.name for tree in trees)
+    refuse_files_that_are_folders(joined_name, owner)
+    return _Joined(joined_name, tuple(sorted(owner)), owner.get)
 
 
 def put_under(folder: str, tree: Tree) -> Tree:
     """The same files, each in a folder of that name; closed by whoever opened the tree."""
-    prefix = f"{folder}/"
-    sizes = {prefix + name: tree.size(name) for name in tree.names()}
-    return _Listing(tree.name, sizes, lambda name: tree.read(name.removeprefix(prefix)))
+    return _Under(folder, tree)
 
 
 def looks_like(head: bytes) -> str:
@@ -159,186 +211,221 @@ def looks_like(head: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Listing:
-    """A tree as a list of names and sizes, sorted by name, and a function that gets the bytes of a name."""
+    """A tree as a list of names, sorted, and what each of them holds."""
 
     name: str
-    sizes: Mapping[str, int]
-    load: Callable[[str], bytes]
+    path: Path
+    files: Mapping[str, Content]
     release: Callable[[], None] = lambda: None
 
     def names(self) -> Sequence[str]:
-        return tuple(self.sizes)
+        return tuple(self.files)
 
     def size(self, name: str) -> int:
-        if name not in self.sizes:
-            raise ArchiveError(f"{self.name} has no file {name!r}; check that it is the right archive, and complete")
-        return self.sizes[name]
+        return self._file(name).size
 
     def read(self, name: str) -> bytes:
-        size = self.size(name)
-        data = self.load(name)
-        if len(data) != size:
-            more = "more" if len(data) > size else "fewer"
-            raise ArchiveError(
-                f"{name!r} in {self.name} holds {more} bytes than the {size:,} listed for it; get the data again"
-            )
-        return data
+        return self._got(name, lambda file: file.read())
+
+    def view(self, name: str) -> memoryview:
+        return self._got(name, lambda file: file.view())
 
     def close(self) -> None:
         self.release()
 
+    def _file(self, name: str) -> Content:
+        if name not in self.files:
+            raise _absent(self.name, name)
+        return self.files[name]
 
-def _open_folder(path: Path, max_entries: int, max_bytes: int) -> Tree:
-    name = path.name or str(path)
-    sizes: dict[str, int] = {}
-    entries, total, pending = 0, 0, [""]
+    def _got(self, name: str, get: Callable[[Content], Data]) -> Data:
+        file = self._file(name)
+        try:
+            data = get(file)
+        except DamagedError as error:
+            raise ArchiveError(f"{name!r} in {self.path} is damaged ({error}); get the archive again") from error
+        except (OSError, ValueError) as error:  # a ValueError: it is closed
+            reason = getattr(error, "strerror", None) or error
+            raise ArchiveError(
+                f"cannot read {name!r} in {self.path}: {reason}; make it readable or get the data again"
+            ) from error
+        if len(data) != file.size:
+            more = "more" if len(data) > file.size else "fewer"
+            raise ArchiveError(
+                f"{name!r} in {self.name} holds {more} bytes than the {file.size:,} listed for it; get the data again"
+            )
+        return data
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Joined:
+    """A tree whose files belong to other trees."""
+
+    name: str
+    listed: Sequence[str]
+    owner: Callable[[str], Tree | None]
+
+    def names(self) -> Sequence[str]:
+        return self.listed
+
+    def size(self, name: str) -> int:
+        return self._tree(name).size(name)
+
+    def read(self, name: str) -> bytes:
+        return self._tree(name).read(name)
+
+    def view(self, name: str) -> memoryview:
+        return self._tree(name).view(name)
+
+    def close(self) -> None:
+        pass
+
+    def _tree(self, name: str) -> Tree:
+        tree = self.owner(name)
+        if tree is None:
+            raise _absent(self.name, name)
+        return tree
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Under:
+    """A tree whose names begin with a folder that is not really there; none of them is kept."""
+
+    folder: str
+    tree: Tree
+
+    @property
+    def name(self) -> str:
+        return self.tree.name
+
+    def names(self) -> Sequence[str]:
+        return tuple(f"{self.folder}/{name}" for name in self.tree.names())
+
+    def size(self, name: str) -> int:
+        return self.tree.size(self._inner(name))
+
+    def read(self, name: str) -> bytes:
+        return self.tree.read(self._inner(name))
+
+    def view(self, name: str) -> memoryview:
+        return self.tree.view(self._inner(name))
+
+    def close(self) -> None:
+        pass
+
+    def _inner(self, name: str) -> str:
+        if not name.startswith(f"{self.folder}/"):
+            raise _absent(self.name, name)
+        return name.removeprefix(f"{self.folder}/")
+
+
+def _absent(place: str, name: str) -> ArchiveError:
+    return ArchiveError(f"{place} has no file {name!r}; check that it is the right archive, and complete")
+
+
+def _add_folder(entries: Entries, path: Path) -> None:
+    pending = [""]
     while pending:
         prefix = pending.pop()
         with os.scandir(path / prefix) as listing:
-            for entry in listing:
-                entries += 1
-                inside = prefix + entry.name
-                if _is_litter(inside):
-                    continue
-                if entry.is_symlink():
+            for entry in listing:  # counted one by one, to stop early on a whole disk
+                name = prefix + entry.name
+                if is_litter(name):
+                    entries.count()
+                elif entry.is_symlink():
                     raise ArchiveError(
-                        f"{inside!r} in {path} is a symbolic link, which is not followed; put the file itself there"
+                        f"{name!r} in {path} is a symbolic link, which is not followed; put the file itself there"
                     )
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(f"{inside}/")
+                elif entry.is_dir(follow_symlinks=False):
+                    entries.count()
+                    pending.append(f"{name}/")
                 elif entry.is_file(follow_symlinks=False):  # sockets and the like are nobody's data
-                    sizes[inside] = entry.stat(follow_symlinks=False).st_size
-                    total += sizes[inside]
-                _refuse_excess(name, entries, total, max_entries, max_bytes)  # here, to stop early on a whole disk
-
-    def load(member: str) -> bytes:
-        try:
-            return (path / member).read_bytes()
-        except OSError as error:
-            raise ArchiveError(
-                f"cannot read {member!r} in {path}: {error.strerror or error}; make it readable or get the data again"
-            ) from error
-
-    return _Listing(name, dict(sorted(sizes.items())), load)
+                    _add_loose(entries, path, name, entry.stat(follow_symlinks=False).st_size)
 
 
-def _open_zip(path: Path, max_entries: int, max_bytes: int) -> Tree:
-    from zipfile import BadZipFile, ZipFile
-
-    with path.open("rb") as file:
-        kind = looks_like(file.read(_HEAD_BYTES))
-    try:
-        archive = ZipFile(path)
-    except (BadZipFile, ValueError, NotImplementedError) as error:
-        if kind == "a zip file":
-            raise ArchiveError(
-                f"{path} begins like a zip file, but its table of contents is missing or damaged, "
-                "as after a download that broke off; get it again"
-            ) from error
-        raise ArchiveError(f"{path} is not a zip file but {kind}; give a zip file or a folder") from error
-    try:
-        members = _checked_members(path.name, archive.infolist(), max_entries, max_bytes)
-    except ArchiveError:
-        archive.close()
-        raise
-    sizes = {name: info.file_size for name, info in members.items()}
-    return _Listing(path.name, sizes, _zip_loader(archive, members), archive.close)
+def _add_loose(entries: Entries, folder: Path, name: str, size: int) -> None:
+    if name.lower().endswith(".tar"):
+        with OpenFile.at(folder / name) as file:
+            if add_inner_tar(entries, name, file, 0, size, kept=NamedFile(folder / name)):
+                return
+    entries.count(size)
+    entries.file(name, LooseFile(folder, name, size))
 
 
-def _checked_members(name: str, infos: Sequence["ZipInfo"], max_entries: int, max_bytes: int) -> dict[str, "ZipInfo"]:
-    """The regular files among the members of a zip file, sorted by name, once every member is found harmless."""
-    _refuse_excess(name, len(infos), sum(info.file_size for info in infos), max_entries, max_bytes)
-    files: dict[str, ZipInfo] = {}
-    folders: set[str] = set()
-    for info in infos:
-        # `zipfile` cuts a name at its first NUL and, on Windows, turns backslashes: check what the archive really says.
-        _refuse_unsafe_name(name, info.orig_filename)
-        _refuse_unsafe_name(name, info.filename)
-        member = "/".join(_parts(info.filename))
-        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _unsafe(name, info.filename, "is a link or a device")
-        if info.is_dir():
-            folders.add(member)
-            continue
-        if member in files:
-            raise _unsafe(name, info.filename, "stands there twice")
-        if info.flag_bits & 0x1:
-            raise ArchiveError(f"{info.filename!r} in {name} is encrypted; decrypt it and pack it again")
-        if info.compress_type not in _METHODS:
-            raise ArchiveError(
-                f"{info.filename!r} in {name} is compressed by method {info.compress_type}, which is not read here; "
-                "pack it again with plain zip"
-            )
-        files[member] = info
-    _refuse_files_that_are_folders(name, files, folders)
-    return {member: files[member] for member in sorted(files) if not _is_litter(member)}
+def _add_file(entries: Entries, path: Path, limit_bytes: int, scratch: Path | None, opened: ExitStack) -> None:
+    """Note what an archive holds, or the single file that it is; what has to stay open goes into `opened`."""
+    file = opened.enter_context(OpenFile.at(path))
+    head = file.read(0, _HEAD_BYTES)
+    kind, suffix, holds = looks_like(head), path.suffix.lower(), ""
+    must_be_tar = path.name.lower().endswith(_TAR_SUFFIXES)
+    if suffix == ".zip" or (kind == "a zip file" and not must_be_tar and suffix not in (".npz", *_SUFFIXES)):
+        _add_zip(entries, path, file, kind, scratch, opened)
+        return
+    if not must_be_tar and _SUFFIXES.get(suffix, kind) != kind:
+        raise _misnamed(path, _SUFFIXES[suffix], kind)
+    name = path.name
+    if kind in _MODULES:
+        pieces = _inflated(entries, path, file, kind, limit_bytes)
+        file = opened.enter_context(spooled(pieces, f"the inflated {path.name}", scratch))
+        name = path.stem if suffix in _SUFFIXES else path.name
+        head = file.read(0, _HEAD_BYTES)
+        kind, holds = looks_like(head), f"{kind} that holds "
+    # A tar without members is all zeros, and so may be other data; the oldest tars have no signature.
+    if kind == "a tar archive" or is_tar(head) or (must_be_tar and head and not any(head)):
+        add_tar(entries, file, 0, file.size)
+    elif must_be_tar:
+        raise _misnamed(path, "a tar archive", holds + kind)
+    elif kind in _NO_DATA:
+        raise ArchiveError(f"{path} is {holds}{kind}, and no data, as some servers send instead of it; get it again")
+    else:
+        entries.count(file.size)
+        entries.file(name, Span(file, 0, file.size))
 
 
-def _zip_loader(archive: "ZipFile", members: Mapping[str, "ZipInfo"]) -> Callable[[str], bytes]:
-    """A function that inflates a member, to one byte beyond its declared size at the most."""
-    import zlib
+def _add_zip(entries: Entries, path: Path, file: OpenFile, kind: str, scratch: Path | None, opened: ExitStack) -> None:
     from zipfile import BadZipFile
+    from zipfile import ZipFile as TableOfContents
 
-    lock = threading.Lock()  # a ZipFile counts its open members without one
-
-    def load(member: str) -> bytes:
-        # `zipfile` silently cuts a member off at its declared size. So ask for one byte more: an honest member has
-        # none to give, and a bomb is never inflated further than that.
-        info = copy(members[member])
-        info.file_size += 1
-        try:
-            with lock, archive.open(info) as stream:
-                return stream.read(info.file_size)
-        except (BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
-            reason = str(error) or "it ends too early"
-            raise ArchiveError(
-                f"{member!r} in {archive.filename} is damaged ({reason}); get the archive again"
-            ) from error
-
-    return load
-
-
-def _refuse_excess(name: str, entries: int, total: int, max_entries: int, max_bytes: int) -> None:
-    if entries > max_entries:
+    try:
+        with file.stream() as stream, TableOfContents(stream) as table:
+            infos, table_at = table.infolist(), table.start_dir
+    except (BadZipFile, ValueError, NotImplementedError, OSError, EOFError, struct.error) as error:
+        if kind != "a zip file":
+            raise _misnamed(path, "a zip file", kind) from error
         raise ArchiveError(
-            f"{name} holds more than the {max_entries:,} entries that are allowed here; give only the data set's files"
-        )
-    if total > max_bytes:
-        raise ArchiveError(
-            f"{name} holds more than the {max_bytes:,} bytes that are allowed here; give only the data set's files"
-        )
+            f"{path} begins like a zip file, but its table of contents is missing or damaged, "
+            "as after a download that broke off; get it again"
+        ) from error
+    archive = ZipFile(file, entries.name, scratch)
+    opened.callback(archive.close)
+    add_zip(entries, archive, infos, table_at)
 
 
-def _refuse_unsafe_name(name: str, member: str) -> None:
-    parts = _parts(member)
-    if not parts and not member.endswith("/"):
-        raise _unsafe(name, member, "has no name")
-    if ".." in parts or member.startswith("/") or any(re.match("[A-Za-z]:", part) for part in parts[:1]):
-        raise _unsafe(name, member, "points outside the archive")
-    if "\\" in member or "\0" in member:
-        raise _unsafe(name, member, "has a backslash or NUL in its name")
+def _inflated(entries: Entries, path: Path, file: OpenFile, kind: str, limit_bytes: int) -> Iterator[bytes]:
+    """What a compressed file inflates to, with a progress bar if a person is watching."""
+    from tqdm import tqdm
+
+    try:
+        module = import_module(_MODULES[kind])
+    except ImportError as error:
+        raise ArchiveError(f"{path} is {kind}, which this Python cannot inflate ({error}); inflate it first") from error
+    bar = tqdm(None, f"inflating {path.name}", file.size, unit="B", unit_scale=True, disable=None)
+    with bar, file.stream() as packed, module.open(packed) as stream:
+        while True:
+            try:
+                piece = stream.read(CHUNK_BYTES)
+            except Exception as error:  # every module has classes of its own
+                if isinstance(error, OSError) and error.errno:
+                    raise
+                raise DamagedError(str(error) or type(error).__name__) from error
+            if not piece:
+                return
+            limit_bytes -= len(piece)
+            if limit_bytes < 0:
+                raise entries.too_many_bytes()
+            bar.update(packed.tell() - bar.n)
+            yield piece
 
 
-def _refuse_files_that_are_folders(name: str, files: Collection[str], folders: Iterable[str]) -> None:
-    above = set(folders)
-    for path in [*files, *above]:
-        while path := path.rpartition("/")[0]:
-            if path in above:
-                break  # and so are the folders above it
-            above.add(path)
-    if both := sorted(above.intersection(files)):
-        raise _unsafe(name, both[0], "is both a file and a folder")
-
-
-def _unsafe(name: str, member: str, why: str) -> ArchiveError:
-    return ArchiveError(f"{member!r} in {name} {why}, so nothing is read from it; get the archive from its publisher")
-
-
-def _parts(member: str) -> list[str]:
-    """The folders and the last part of a name, without what means nothing: ``./a//b`` is ``a/b``."""
-    return [part for part in member.split("/") if part not in ("", ".")]
-
-
-def _is_litter(name: str) -> bool:
-    *folders, last = name.split("/")
-    return "__MACOSX" in (*folders, last) or last in _LITTER or last.startswith("._")
+def _misnamed(path: Path, expected: str, found: str) -> ArchiveError:
+    return ArchiveError(f"{path} is not {expected} but {found}; give {expected} or a folder")

@@ -1,22 +1,27 @@
-"""Where data lives: the folders, and one lock a data set."""
+"""Where data lives: the folders, one lock a data set, what is there and how it goes away."""
 
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, get_args
 
-from l2l_core.errors import CacheError
-from l2l_core.files import writing
+from l2l_core.errors import CacheError, UsageError
+from l2l_core.files import OTHER_ROOT, writing
 
 # Modules that take milliseconds to import (filelock, platformdirs, shutil) are imported where they are used, because
 # `l2l list` and `l2l show` pass through here on their way to an answer that needs none of them.
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+Kind: TypeAlias = Literal["downloads", "stores"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
 WAIT_NOTICE_S = 1.0  # a lock that is free again within this time is not worth a message
+KEPT_PARTIAL_S: Final = 30 * 24 * 3600  # half a download that nobody went on with for this long is litter
 
 
 def home(root: str | os.PathLike[str] | None = None) -> Path:
@@ -70,7 +75,8 @@ class Cache:
         """A context in which no other process or thread works on the data set; it says on stderr when it must wait.
 
         Whoever downloads, imports or prepares a data set does so in this context, and enters it once, not again inside
-        itself. What a killed run left half written is removed on entry, which is safe because the lock is held.
+        itself. What a killed run left half written is removed on entry, which is safe because the lock is held; half
+        a download that can be resumed stays for a month.
 
         Raises:
             CacheError: the lock file cannot be written.
@@ -78,12 +84,102 @@ class Cache:
         held = _acquire(self.root / "locks" / f"{dataset}.lock", dataset)
         try:
             for folder in (self.downloads(dataset), self.stores(dataset)):
-                for leftover in folder.glob(".*.part"):
-                    with contextlib.suppress(OSError):  # litter that cannot be removed stops nobody
-                        leftover.unlink()
+                _sweep(folder)
             yield
         finally:
             held.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the cache holds of one data set, in one of its two folders.
+
+    Attributes:
+        size_bytes: of all files in it, half downloads included.
+    """
+
+    dataset: str
+    kind: Kind
+    path: Path
+    size_bytes: int
+
+
+def entries(cache: Cache) -> list[Entry]:
+    """What is in the cache, by data set and kind; nothing is locked, so what is being written is counted as it stands.
+
+    Raises:
+        CacheError: a folder of the cache cannot be read.
+    """
+    found = []
+    for kind in KINDS:
+        top = cache.root / kind
+        with _reading(top):
+            folders = [path for path in top.iterdir() if path.is_dir()] if top.is_dir() else []
+        found += [Entry(path.name, kind, path, _size_bytes(path)) for path in folders]
+    return sorted(found, key=lambda entry: (entry.dataset, entry.kind))
+
+
+def remove(cache: Cache, dataset: str, *, downloads: bool, stores: bool) -> int:
+    """How many bytes were freed by removing a data set's downloads, its prepared stores, or both.
+
+    Killed half-way, it leaves files that the next run checks, completes or removes.
+
+    Raises:
+        UsageError: the name is not that of a folder in the cache.
+        CacheError: something cannot be removed.
+    """
+    import shutil
+
+    if dataset in ("", ".", "..") or Path(dataset).name != dataset:
+        raise UsageError(f"cannot remove {dataset!r}: that is not the name of a data set; `l2l cache` lists them")
+    freed = 0
+    with cache.lock(dataset):
+        for folder in [cache.downloads(dataset)] * downloads + [cache.stores(dataset)] * stores:
+            if folder.is_dir():
+                before = _size_bytes(folder)
+                try:
+                    shutil.rmtree(folder)
+                except OSError as error:
+                    raise CacheError(
+                        f"cannot remove {error.filename or folder}: {error.strerror or error}; "
+                        "make it and its folder writable, or remove it by hand"
+                    ) from error
+                freed += before
+    return freed
+
+
+def _size_bytes(folder: Path) -> int:
+    total, pending = 0, [folder]
+    while pending:
+        # What vanishes meanwhile is another process's to remove, and counts nothing.
+        with _reading(pending[-1]), contextlib.suppress(FileNotFoundError), os.scandir(pending.pop()) as listing:
+            for entry in listing:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(Path(entry.path))
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+@contextlib.contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"cannot look into {folder}: {error.strerror or error}; make it readable, or {OTHER_ROOT}"
+        ) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what nobody will go on with; what cannot be removed stops nobody."""
+    old = time.time() - KEPT_PARTIAL_S
+    with contextlib.suppress(OSError):
+        for leftover in folder.glob(".*.part*"):
+            with contextlib.suppress(OSError):
+                if leftover.suffix == ".part" or leftover.stat().st_mtime < old:
+                    leftover.unlink()
 
 
 def _acquire(path: Path, dataset: str) -> "BaseFileLock":

@@ -1,239 +1,283 @@
-"""Files over HTTP, from the first source that gives exactly the bytes of the record."""
+"""The files of a data set, each from the first source that gives the bytes of its record."""
 
-import contextlib
-import hashlib
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
-from ipaddress import ip_address
+import os
+import re
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import quote
 
 from l2l_core.errors import FetchError
-from l2l_core.fetch.archives import looks_like
 from l2l_core.fetch.cache import Cache
+from l2l_core.fetch.checks import HEAD_BYTES, Hasher, completed, fault, has_checksum, misfit, size_fault
+from l2l_core.fetch.partial import Partial, clear_partials, mark_of
+from l2l_core.fetch.receipts import ABSENT, fault_of, write_receipt
+from l2l_core.fetch.sources import Promise, open_source, promise_before, promise_on_the_way
+from l2l_core.fetch.web import CHUNK_BYTES, RETRIES, BrokenOffError, Reply, SourceError, Web, origin
 from l2l_core.files import replacing, writing
-from l2l_core.records import DatasetRecord, FileRecord
+from l2l_core.records import FileRecord, FormRecord
 
-# requests, urllib3 and tqdm together take a tenth of a second to import, so only a download does.
 if TYPE_CHECKING:
-    from requests import Response
-    from urllib3 import BaseHTTPResponse
-
-Opener: TypeAlias = Callable[[str], AbstractContextManager["Response"]]
-
-CHUNK_BYTES = 1 << 18
-MAX_REDIRECTS = 10
-MAX_RETRY_AFTER_S = 60  # a server may ask for patience, but not for an hour while another source waits
-RETRIES = 3
+    from tqdm import tqdm
 
 
-class _SourceError(Exception):
-    """One source failed; the message is the reason, without the source's name."""
+class _WrongContentError(SourceError):
+    """All bytes came, and they are not the file."""
 
 
-def fetch_files(record: DatasetRecord, cache: Cache) -> list[Path]:
-    """Paths of the record's files in the cache, in the record's order, downloaded where need be.
-
-    The caller holds `Cache.lock` of the data set.
-
-    Raises:
-        FetchError: a file came from none of its sources, or the record has no files to download.
-        CacheError: the cache folder cannot be written.
-    """
-    if record.raw.package:
-        raise FetchError(
-            f"{record.name} has nothing to download: it is made from the installed package {record.raw.package}; "
-            "just use it"
-        )
-    if not record.files:
-        raise FetchError(
-            f"{record.name} has no address to download from; give a copy of it with `l2l import {record.name} PATH`"
-        )
-    return [download(file, cache.downloads(record.name) / file.name) for file in record.files]
+class _StaleError(SourceError):
+    """What is here cannot be continued with what the server has now."""
 
 
-def download(file: FileRecord, target: Path, *, opener: Opener | None = None) -> Path:
-    """The target, holding exactly the bytes that the record describes.
+def fetch_files(
+    dataset: str,
+    form: FormRecord,
+    cache: Cache,
+    *,
+    mirror: str | None = None,
+    offline: bool = False,
+    web: Web | None = None,
+) -> list[Path]:
+    """Paths of the files of a form in the cache, in its order, downloaded where need be.
 
-    A target that holds them already is kept, and nothing is asked of the network. Else the sources are tried in order,
-    and the target appears, or is replaced, only when a source has given all bytes with the right checksum.
+    The caller holds `Cache.lock` of the data set. No file may be larger than its record allows, so all files together
+    take no more than the sum of that.
 
     Args:
-        file: names, addresses, size and sha256.
+        dataset: its name, under which its files lie in the cache and at the mirror.
+        form: says which files.
+        cache: where they go.
+        mirror: an address or a folder with ``DATASET/FILE`` in it, which is tried first; L2L_MIRROR for None.
+        offline: make no connection, which L2L_OFFLINE=1 asks for, too; a folder as mirror still serves.
+        web: how the network is reached.
+
+    Raises:
+        FetchError: a file came from none of its sources, or has none; says what each answered, and where to place it.
+        CacheError: the cache folder cannot be written.
+    """
+    mirror = mirror or os.environ.get("L2L_MIRROR") or None
+    offline = offline or os.environ.get("L2L_OFFLINE", "0").lower() not in ("", "0", "no", "false")
+    targets = [cache.downloads(dataset) / file.name for file in form.files]
+    count = len(form.files)
+    # Those that nobody serves come first, so that it is not said after hours of downloading that one must be found.
+    for number, file in sorted(enumerate(form.files), key=lambda item: bool(item[1].urls)):
+        label = file.name if count == 1 else f"{file.name} (file {number + 1} of {count})"
+        sources = _sources(dataset, file, mirror, offline)
+        download(file, targets[number], sources, web=web, label=label, offline=offline)
+    return targets
+
+
+def download(
+    file: FileRecord,
+    target: Path,
+    sources: Sequence[str | Path] | None = None,
+    *,
+    web: Web | None = None,
+    label: str | None = None,
+    offline: bool = False,
+) -> Path:
+    """The target, holding the file that the record describes.
+
+    A target that holds it already is kept, and nothing is asked of the network. Else the sources are tried in order,
+    and the target appears, or is replaced, only when all bytes are here and every checksum that is known holds. What
+    came before a source broke off is kept for the next try, where the server can tell whether the file is still the
+    same.
+
+    Args:
+        file: name, size and checksums.
         target: where the file shall be.
-        opener: a function from an address to a context that holds the response; `open_url` for None.
+        sources: addresses and files to copy, in order of trust; those of the record for None.
+        web: how the network is reached.
+        label: what the progress bar says; the file's name for None.
+        offline: whether connections are refused, so that the error can say so.
 
     Raises:
         FetchError: no source gave the file; says what each one answered.
         CacheError: the file cannot be written.
     """
-    if _holds(target, file):
+    problem = fault_of(target, file)
+    if problem is None:
+        clear_partials(target)  # of a run that was killed at its very end
         return target
-    answers = []
-    for url in file.urls:
+    # Whoever placed a file by hand must hear why it does not count.
+    answers = [] if problem == ABSENT else [f"the file that is there: {problem}"]
+    with writing(file.name, target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    for source in file.urls if sources is None else sources:
         try:
-            with replacing(target) as part:
-                _save(file, _checked_chunks(file, url, opener or open_url), part)
+            if isinstance(source, Path):
+                _copy(file, source, target, label or file.name)
+            else:
+                _take(file, source, target, web or Web(), label or file.name)
+        except SourceError as error:
+            answers.append(f"{source.parent if isinstance(source, Path) else origin(source)[1]}: {error}")
+        else:
+            clear_partials(target)
             return target
-        except _SourceError as error:
-            answers.append(f"{_split(url)[1]}: {error}")
-    raise FetchError(
-        f"cannot download {file.name} ({'; '.join(answers) or 'no source is known'}); get it another way "
-        f"({file.size_bytes} bytes, sha256 {file.sha256}) and place it at {target}, or give a copy with `l2l import`"
+    raise FetchError(_advice(file, target, answers, offline))
+
+
+def _sources(dataset: str, file: FileRecord, mirror: str | None, offline: bool) -> list[str | Path]:
+    own = [] if offline else list(file.urls)
+    if mirror is None:
+        return [*own]
+    if "://" not in mirror:
+        return [Path(mirror).expanduser().absolute() / dataset / file.name, *own]
+    return [] if offline else [f"{mirror.rstrip('/')}/{quote(dataset)}/{quote(file.name)}", *own]
+
+
+def _advice(file: FileRecord, target: Path, answers: Sequence[str], offline: bool) -> str:
+    """What was asked, what each source said, and what to do."""
+    known = [f"{kind} {value}" for kind, value in (("sha256", file.sha256), ("md5", file.md5)) if value is not None]
+    reasons = "; ".join(answers) or "no source is known"
+    if offline:
+        reasons = "; ".join([*answers, "no connection is made offline"])
+    return (
+        f"cannot download {file.name} ({reasons}); get it another way ({', '.join([_size(file), *known])}) "
+        f"and place it at {target}, or give a copy with `l2l import`"
     )
 
 
-@contextlib.contextmanager
-def open_url(url: str, *, backoff_s: float = 1.0, timeout_s: float = 30.0) -> Iterator["Response"]:
-    """A context that holds the response to a GET, its body not yet read, whatever its status.
-
-    Redirects are followed. Addresses are https, and so is whatever they redirect to; plain http is for loopback
-    addresses only. Connections that fail and the statuses 429, 500, 502, 503 and 504 are tried again a few times.
-
-    Args:
-        url: what to get.
-        backoff_s: what the pauses between tries start from, where the server does not say how long to wait.
-        timeout_s: how long to wait for a connection, and for each piece of the answer.
-    """
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3 import Retry
-
-    class ShortWait(Retry):
-        def get_retry_after(self, response: "BaseHTTPResponse") -> float | None:
-            seconds = super().get_retry_after(response)
-            return None if seconds is None else min(seconds, MAX_RETRY_AFTER_S)
-
-    retry = ShortWait(
-        total=RETRIES,
-        read=1,  # a server that is silent for a whole timeout is not worth many more
-        backoff_factor=backoff_s,
-        status_forcelist=(429, 500, 502, 503, 504),
-        raise_on_status=False,
-    )
-    with requests.Session() as session:
-        session.headers["User-Agent"] = "l2l_core (few-shot data sets; Python requests)"
-        session.headers["Accept-Encoding"] = "identity"  # checksums are of the file as it is
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
-        plain_http = _is_loopback(_split(url)[1])  # so that no public site can send us to a port of this machine
-        # Redirects are followed here and not by requests, so that each address is judged before it is contacted.
-        for _ in range(MAX_REDIRECTS + 1):
-            _refuse_unsafe(url, plain_http)
-            with session.get(url, stream=True, allow_redirects=False, timeout=timeout_s) as response:
-                location = session.get_redirect_target(response)
-                if location is None:
-                    yield response
-                    return
-            url = urljoin(url, location)
-        raise _SourceError(f"redirects more than {MAX_REDIRECTS} times")
-
-
-def _holds(target: Path, file: FileRecord) -> bool:
-    """Whether the target is there with the right size and checksum."""
+def _take(file: FileRecord, url: str, target: Path, web: Web, label: str) -> None:
+    """Put what an address serves in the target's place, asking again for what is left where it breaks off."""
+    if not has_checksum(file):
+        file = _held_to(file, promise_before(web, url))
+    partial = Partial(target, url)
+    furthest, fruitless, once_more = partial.size_bytes, 0, True
     try:
-        if not target.is_file() or target.stat().st_size != file.size_bytes:
-            return False
-        with target.open("rb") as existing:
-            return hashlib.file_digest(existing, "sha256").hexdigest() == file.sha256
-    except OSError:  # unreadable: as good as absent, so let it be replaced
-        return False
+        while True:
+            resumed = bool(partial.asking())
+            try:
+                _receive(file, url, partial, web, label)
+                break
+            except _StaleError:
+                partial.discard()
+            except _WrongContentError:
+                partial.discard()
+                # A part of another version may be in it, or a flaw of the disk: once more, from the start.
+                if not (resumed and once_more):
+                    raise
+                once_more = False
+            except BrokenOffError as error:
+                reached = partial.size_bytes
+                fruitless = 0 if reached - furthest >= CHUNK_BYTES else fruitless + 1
+                furthest = max(furthest, reached)
+                if fruitless > RETRIES:
+                    raise SourceError(f"{error} after {reached:,} of {_size(file)}") from error
+                web.pause(fruitless)
+        write_receipt(target, url, partial.hasher.fingerprint(), partial.mark)
+        partial.move(target)
+    finally:
+        if partial.mark is None:
+            partial.discard()
 
 
-def _save(file: FileRecord, chunks: Generator[bytes, None, None], part: Path) -> None:
-    """Write the chunks to a new file, with a progress bar if a person is watching."""
-    from tqdm import tqdm
+def _receive(file: FileRecord, url: str, partial: Partial, web: Web, label: str) -> None:
+    """Bring the partial file to its end over one connection, and check what is there then."""
+    if partial.size_bytes > file.limit_bytes:
+        raise _StaleError
+    # A run that was killed at the very end left nothing to ask for; without a checksum a host may still promise one.
+    if not (has_checksum(file) and 0 < partial.size_bytes == file.size_bytes):
+        asking = partial.asking()
+        with open_source(web, url, asking) as reply:
+            if not has_checksum(file):
+                file = _held_to(file, promise_on_the_way(reply.hops))
+            if asking and reply.status in (206, 416):
+                if not _continues(file, partial, reply):
+                    raise _StaleError
+            elif reply.status == 200:
+                _check_beginning(file, reply)
+                partial.start(mark_of(reply.headers))
+            else:
+                raise SourceError(f"HTTP status {reply.status}")
+            _append(file, partial, reply, label)
+    if problem := fault(file, partial.hasher.fingerprint()):
+        raise _WrongContentError(problem)
 
+
+def _append(file: FileRecord, partial: Partial, reply: Reply, label: str) -> None:
+    ends_visibly = reply.ends_visibly
+    if not ends_visibly and file.size_bytes is None and not has_checksum(file):
+        raise SourceError("an answer without a length, which nobody can tell from one that is cut off")
     with (
-        contextlib.closing(chunks),
-        tqdm(total=file.size_bytes, desc=file.name, unit="B", unit_scale=True, disable=None) as bar,
-        writing(file.name, part.parent),
-        part.open("xb") as out,
+        _progress(label, file, partial.size_bytes) as bar,
+        writing(file.name, partial.path.parent),
+        partial.appending(),
+        closing(reply.chunks()) as chunks,
     ):
         for chunk in chunks:
-            out.write(chunk)
+            if partial.size_bytes + len(chunk) > file.limit_bytes:
+                raise _WrongContentError(f"more than the {file.limit_bytes:,} bytes that are allowed")
+            partial.append(chunk)
             bar.update(len(chunk))
+    if not ends_visibly and partial.size_bytes < (file.size_bytes or 0):
+        raise BrokenOffError("connection broken")
 
 
-def _checked_chunks(file: FileRecord, url: str, opener: Opener) -> Generator[bytes, None, None]:
-    """The file's bytes as they arrive, ending in a `_SourceError` unless they are exactly those of the record.
-
-    Nothing but a `_SourceError` leaves this generator, so that an OSError around it is the disk's and not the net's.
-    """
-    from urllib3.exceptions import HTTPError
-
-    digest, received, head = hashlib.sha256(), 0, b""
-    try:
-        with opener(url) as response:
-            if response.status_code != 200:
-                raise _SourceError(f"HTTP status {response.status_code}")
-            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-                digest.update(chunk)
-                received += len(chunk)
-                head += chunk[: 512 - len(head)]
-                if received > file.size_bytes:
-                    break
-                yield chunk
-    except (OSError, HTTPError, ValueError) as error:  # every error of requests is an OSError
-        raise _SourceError(_explain(error, received, file.size_bytes)) from error
-    if fault := _fault(file, received, digest.hexdigest(), head):
-        raise _SourceError(fault)
+def _check_beginning(file: FileRecord, reply: Reply) -> None:
+    """Stop early where the first bytes or the announced length already show that this is not the file."""
+    head = reply.peek(HEAD_BYTES)
+    problem = None if has_checksum(file) else misfit(file.name, head)
+    if problem is None and reply.length is not None:
+        problem = size_fault(file, reply.length)
+    if problem is not None:
+        raise SourceError(problem)
 
 
-def _fault(file: FileRecord, received: int, sha256: str, head: bytes) -> str | None:
-    """What is wrong with the bytes of a source, or None: the whole decision, without the network."""
-    if received == file.size_bytes and sha256 == file.sha256:
-        return None
-    if looks_like(head) == "an HTML page":
-        return "an HTML page instead of the file"
-    if received > file.size_bytes:
-        return f"more than the expected {file.size_bytes} bytes"
-    if received < file.size_bytes:
-        return f"{received} bytes instead of {file.size_bytes}"
-    return f"wrong content (sha256 {sha256[:12]}… instead of {file.sha256[:12]}…)"
-
-
-def _explain(error: BaseException, received: int, size_bytes: int) -> str:
-    """Why a connection failed, in a few words, from the innermost errors that requests and urllib3 wrap."""
-    import requests
-    from urllib3.exceptions import TimeoutError as UrllibTimeoutError
-
-    if isinstance(error, ValueError):
-        return "an address that cannot be used"
-    progress = f" after {received} of {size_bytes} bytes" if received else ""
-    chain = [error]
-    while inner := chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(inner)
-    # The words of the system come first, since urllib3 counts a refused connection among its timeouts.
-    words = [link.strerror for link in chain if isinstance(link, OSError) and link.strerror]
-    if not words and any(isinstance(link, TimeoutError | UrllibTimeoutError | requests.Timeout) for link in chain):
-        return f"no answer in time{progress}"
-    return ("connection broken" if received else "no connection") + progress + (f" ({words[-1]})" if words else "")
-
-
-def _refuse_unsafe(url: str, plain_http: bool) -> None:
-    scheme, host = _split(url)
-    if scheme != "https" and not (plain_http and scheme == "http" and _is_loopback(host)):
-        raise _SourceError(f"leads to {scheme}://{host}, and only https is trusted")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:  # a name, not an address
+def _continues(file: FileRecord, partial: Partial, reply: Reply) -> bool:
+    """Whether an answer is the rest of the very file that the partial one is the beginning of."""
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", reply.headers.get("Content-Range", ""))
+    if reply.status != 206 or match is None or mark_of(reply.headers) != partial.mark:
         return False
+    first, last, total = match.groups()
+    ends = total == "*" or (int(last) + 1 == int(total) and file.size_bytes in (None, int(total)))
+    return int(first) == partial.size_bytes and ends
 
 
-def _split(url: str) -> tuple[str, str]:
-    """Scheme and host as urllib3 will contact them; another parser might read an odd address otherwise."""
-    from urllib3.exceptions import LocationParseError
-    from urllib3.util import parse_url
+def _held_to(file: FileRecord, promise: Promise) -> FileRecord:
+    """The record, completed by what a host says of the file, unless that is more than the record allows."""
+    if promise.size_bytes is not None and (problem := size_fault(file, promise.size_bytes)):
+        raise SourceError(f"{problem}, by what the host says of it")
+    return completed(file, promise.size_bytes, promise.sha256, promise.md5)
 
+
+def _copy(file: FileRecord, source: Path, target: Path, label: str) -> None:
+    """Put a copy of a file of a mirror in the target's place."""
+    hasher = Hasher()
+    with replacing(target) as part, _progress(label, file, 0) as bar:
+        with writing(file.name, part.parent), part.open("xb") as out, closing(_read(source)) as chunks:
+            for chunk in chunks:
+                if not hasher.size_bytes and not has_checksum(file) and (problem := misfit(file.name, chunk)):
+                    raise SourceError(problem)
+                if hasher.size_bytes + len(chunk) > file.limit_bytes:
+                    raise SourceError(f"more than the {file.limit_bytes:,} bytes that are allowed")
+                hasher.update(chunk)
+                out.write(chunk)
+                bar.update(len(chunk))
+        if problem := fault(file, hasher.fingerprint()):
+            raise SourceError(problem)
+        write_receipt(target, source.as_uri(), hasher.fingerprint(), None)
+
+
+def _read(source: Path) -> Generator[bytes, None, None]:
+    """The bytes of a file; nothing but a `SourceError` leaves it, so that an OSError around it is the cache's."""
     try:
-        parts = parse_url(url)
-    except LocationParseError:
-        return "?", "?"
-    return parts.scheme or "?", parts.host or "?"
+        with source.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+    except OSError as error:
+        raise SourceError(f"{source.name} cannot be read ({error.strerror or error})") from error
+
+
+def _size(file: FileRecord) -> str:
+    if file.size_bytes is not None:
+        return f"{file.size_bytes:,} bytes"
+    return f"about {file.about_bytes:,} bytes" if file.about_bytes else f"at most {file.at_most_bytes or 0:,} bytes"
+
+
+def _progress(label: str, file: FileRecord, done: int) -> "tqdm[NoReturn]":
+    """A bar with rate and time left, if a person is watching."""
+    from tqdm import tqdm
+
+    return tqdm(total=file.expected_bytes or None, initial=done, desc=label, unit="B", unit_scale=True, disable=None)

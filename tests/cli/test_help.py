@@ -9,7 +9,19 @@ from l2l_core._version import __version__
 from l2l_core.cli import app
 from tests.cli.command import Command
 
-COMMANDS = ("list", "show", "fetch", "import", "verify", "sample", "train", "evaluate", "quickstart")
+COMMANDS = (
+    "list",
+    "show",
+    "fetch",
+    "import",
+    "verify",
+    "cache",
+    "remove",
+    "sample",
+    "train",
+    "evaluate",
+    "quickstart",
+)
 
 
 def _examples(help_text: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from l2l_core.algorithms.methods import METHODS
 from l2l_core.catalog import open_catalog, own_root
 from tests.cli.command import Command
-from tests.small import CLASSES, SmallData
+from tests.small import CLASSES, SmallData, only_form
 
 
 def _names(kind: str) -> list[str]:
@@ -43,31 +43,51 @@ def test_list_says_what_is_here(l2l: Command, mine: SmallData, tmp_path: Path) -
     def here(*words: object) -> dict[str, bool]:
         return {row["name"]: row["here"] for row in l2l("list", "datasets", "--json", *words).json}
 
-    assert here() == {"glyphs": False, "omniglot": False, "small": False}
+    assert here() == dict.fromkeys(sorted([*_names("datasets"), "small"]), False)
     other = tmp_path / "other"
     l2l("import", "small", mine.folder, "--root", other)
     assert not here()["small"]
     assert here("--root", other)["small"]
-    assert l2l("list", "datasets", "--root", other).lines[-1].endswith("yes")
+    shown = {line.split()[0]: line.split()[-1] for line in l2l("list", "datasets", "--root", other).lines}
+    assert (shown["small"], shown["omniglot"]) == ("yes", "no")
 
 
 def test_show_a_data_set(l2l: Command, mine: SmallData) -> None:
     found = l2l("show", "omniglot", "--json").json
     record = open_catalog().dataset("omniglot")
-    assert [file["sha256"] for file in found["files"]] == [file.sha256 for file in record.files]
+    files = only_form(record).files
+    assert [file["sha256"] for file in found["forms"]["images"]["files"]] == [file.sha256 for file in files]
     assert found["splits"]["vinyals"]["classes"] == {"train": 1028, "validation": 172, "test": 423}
-    assert found["here"] is False
+    assert found["here"] is None
+    assert found["licence"]["name"] == "MIT License"
     text = l2l("show", "omniglot").out
-    for file in record.files:
+    for file in files:
         assert file.sha256 in text
         assert all(url in text for url in file.urls)
     assert l2l("show", "small", "--json").json["splits"]["own"]["classes"] == {"train": 6, "validation": 3, "test": 3}
 
 
+def test_show_cuts_a_long_list_short_and_json_does_not(l2l: Command) -> None:
+    text = l2l("show", "quickdraw").lines
+    assert sum(".npy; urls" in line for line in text) == 40
+    assert any(line.endswith("- and 305 more, which --json shows") for line in text)
+    assert len(l2l("show", "quickdraw", "--json").json["forms"]["bitmaps"]["files"]) == 345
+
+
+def test_show_gives_the_terms_the_statistics_and_the_forms(l2l: Command) -> None:
+    found = l2l("show", "mini-imagenet", "--json").json
+    assert found["licence"]["consent"] is True
+    assert found["statistics"]["mean"] == pytest.approx([0.472, 0.453, 0.410], abs=1e-3)
+    assert list(found["forms"]) == list(open_catalog().dataset("mini-imagenet").forms)
+    text = l2l("show", "mini-imagenet").out
+    assert found["licence"]["terms"] in text
+    assert all(form["title"] in text for form in found["forms"].values())
+
+
 def test_show_says_where_the_store_is(l2l: Command, mine: SmallData, tmp_path: Path) -> None:
     (path,) = l2l("import", "small", mine.folder, "--root", tmp_path / "there").lines
     found = l2l("show", "small", "--root", tmp_path / "there", "--json").json
-    assert (found["store"], found["here"]) == (path, True)
+    assert (found["store"], found["here"]) == (path, "pictures")
     assert Path(path).is_file()
 
 

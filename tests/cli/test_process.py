@@ -19,7 +19,10 @@ def _modules(importtime: str) -> set[str]:
     ("words", "expected"),
     [
         ([L2L, "list"], "omniglot-5w1s"),
+        ([L2L, "list", "datasets"], "tiered-imagenet"),
         (["-m", "l2l_core", "show", "omniglot"], "vinyals"),
+        ([L2L, "show", "quickdraw"], "meta-dataset"),
+        ([L2L, "cache"], "size"),
     ],
 )
 def test_list_and_show_start_without_torch(words: list[str], expected: str) -> None:
@@ -29,7 +32,8 @@ def test_list_and_show_start_without_torch(words: list[str], expected: str) -> N
     assert expected in done.stdout
     modules = _modules(done.stderr)
     assert "l2l_core" in modules
-    assert not modules & {"torch", "torchvision", "matplotlib", "PIL", "requests", "safetensors"}
+    assert not modules & {"torch", "torchvision", "matplotlib", "PIL", "requests", "urllib3", "tqdm", "filelock"}
+    assert not modules & {"safetensors", "scipy", "datasets"}
 
 
 def test_a_closed_pipe_is_no_failure() -> None:

@@ -7,25 +7,68 @@ import pytest
 import torch
 
 from l2l_core.algorithms.methods import METHODS
-from l2l_core.catalog import open_catalog
+from l2l_core.catalog import check_catalog, open_catalog
+from l2l_core.cli.options import size_text
+from l2l_core.errors import ConsentError, L2LError
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import is_prepared, store_path
-from l2l_core.prepare.readers import get_reader
+from l2l_core.fetch.consent import ensure_consent
+from l2l_core.prepare.build import check_recipes, downloaded, prepared_form, store_path
+from l2l_core.prepare.readers import VERSIONS, get_reader
 from l2l_core.records import SUBSETS
+from tests.cli.command import make_command
 
 CATALOG = open_catalog([])
+FORMS = [(name, form) for name in CATALOG.datasets for form in CATALOG.dataset(name).forms]
+
+
+def test_nothing_in_the_catalogue_contradicts_itself() -> None:
+    assert check_catalog(CATALOG) == []
+    assert check_recipes(CATALOG) == []
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_a_reader_is_a_module_with_three_functions(name: str) -> None:
+    reader = get_reader(name)
+    assert [*inspect.signature(reader.options_of).parameters] == ["options", "where"]
+    assert [*inspect.signature(reader.recognises).parameters] == ["tree", "options"]
+    assert [*inspect.signature(reader.read).parameters] == ["tree", "wanted"]
+    assert type(VERSIONS[name]) is int
+
+
+@pytest.mark.parametrize(("name", "form_name"), FORMS)
+def test_a_form_has_a_reader_and_a_place(name: str, form_name: str, tmp_path: Path) -> None:
+    record, cache = CATALOG.dataset(name), Cache.at(tmp_path)
+    form = record.forms[form_name]
+    reader = get_reader(form.reader)
+    options = {**record.prepared, **form.options}
+    reader.options_of(options, "")
+    # An option that nobody reads would be a typing error that nobody sees.
+    with pytest.raises(L2LError, match="no_such_option: unknown field"):
+        reader.options_of({**options, "no_such_option": 1}, "")
+    path = store_path(record, form, cache)
+    assert path == store_path(record, form, cache)
+    assert path.parent == cache.stores(name)
+    assert path.name.startswith(f"{form_name}-")
+    assert prepared_form(record, cache) is None
+    assert downloaded(record, cache) == {}
+    assert list(tmp_path.iterdir()) == []  # asking touches no disk
 
 
 @pytest.mark.parametrize("name", CATALOG.datasets)
-def test_a_data_set_has_a_reader_and_a_place(name: str, tmp_path: Path) -> None:
-    record, cache = CATALOG.dataset(name), Cache.at(tmp_path)
-    assert list(inspect.signature(get_reader(record.raw.reader)).parameters) == ["tree", "record", "classes"]
-    path = store_path(record, cache)
-    assert path == store_path(record, cache)
-    assert path.is_relative_to(tmp_path)
-    assert name in path.parts
-    assert not is_prepared(record, cache)
-    assert list(tmp_path.iterdir()) == []  # asking touches no disk
+def test_the_forms_of_a_data_set_have_stores_of_their_own(name: str, tmp_path: Path) -> None:
+    record = CATALOG.dataset(name)
+    places = {store_path(record, form, Cache.at(tmp_path)) for form in record.forms.values()}
+    assert len(places) == len(record.forms)
+
+
+@pytest.mark.parametrize(("name", "form_name"), FORMS)
+def test_what_is_downloaded_can_be_checked(name: str, form_name: str) -> None:
+    form = CATALOG.dataset(name).forms[form_name]
+    assert form.title.strip()
+    for file in form.files:
+        assert all(url.startswith("https://") for url in file.urls)
+        assert file.limit_bytes > 0
+        assert file.expected_bytes <= file.limit_bytes
 
 
 @pytest.mark.parametrize("name", CATALOG.datasets)
@@ -35,13 +78,79 @@ def test_a_data_set_says_where_it_comes_from(name: str) -> None:
     papers = [*record.papers, *(split.paper for split in record.splits.values() if split.paper)]
     assert all(CATALOG.papers()[key].title for key in papers)
     assert all(split.source for split in record.splits.values())
-    assert record.files or record.raw.package, "neither a download nor an installed package"
+
+
+@pytest.mark.parametrize("key", CATALOG.licences())
+def test_a_licence_that_asks_for_consent_says_what_to(key: str, tmp_path: Path) -> None:
+    licence = CATALOG.licences()[key]
+    if not licence.consent:
+        ensure_consent(licence, Cache.at(tmp_path))
+        return
+    assert licence.terms
+    assert licence.url
+    with pytest.raises(ConsentError, match=f"--yes or L2L_ACCEPT_LICENCES={key}"):
+        ensure_consent(licence, Cache.at(tmp_path), ask=lambda _: "no")
+
+
+def test_every_address_is_https() -> None:
+    files = [file for name, form in FORMS for file in CATALOG.dataset(name).forms[form].files]
+    addresses = [url for file in files for url in file.urls]
+    addresses += [paper.url for paper in CATALOG.papers().values() if paper.url]
+    addresses += [licence.url for licence in CATALOG.licences().values() if licence.url]
+    assert len(addresses) > 400
+    assert [url for url in addresses if not url.startswith("https://")] == []
+
+
+def test_list_shows_every_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = make_command(monkeypatch, capsys)("list", "datasets", "--json", "--root", tmp_path).json
+    assert [row["name"] for row in rows] == list(CATALOG.datasets)
+    for row in rows:
+        record = CATALOG.dataset(row["name"])
+        form, size = record.download, "none"
+        if form is not None:
+            exact = all(file.size_bytes for file in form.files)
+            size = f"{'' if exact else '~'}{size_text(form.expected_bytes)}"
+        if record.name == "news-classification":  # of whose files no source gives a size
+            size = "<200.0 MB"
+        assert row == {
+            "name": record.name,
+            "title": record.title,
+            "classes": record.raw.classes,
+            "examples": record.raw.examples,
+            "download": size,
+            "licence": record.licence,
+            "here": False,
+        }
+
+
+@pytest.mark.parametrize("name", CATALOG.datasets)
+def test_the_subsets_add_up(name: str) -> None:
+    record, counts = CATALOG.dataset(name), CATALOG.counts(name)
+    for split_name, info in record.splits.items():
+        split = CATALOG.split(name, split_name)
+        if record.raw.examples and info.examples and all(info.examples.values()):
+            assert sum(info.examples.values()) == record.raw.examples
+        if counts and set(split.classes()) <= set(counts):
+            for subset, examples in info.examples.items():
+                assert examples == sum(counts[its_class] for its_class in split.classes(subset))
+
+
+@pytest.mark.parametrize("name", CATALOG.datasets)
+def test_statistics_fit_the_pictures(name: str) -> None:
+    record, statistics = CATALOG.dataset(name), CATALOG.statistics(name)
+    if statistics is not None:
+        assert record.modality == "images"
+        assert len(statistics.mean) == {"L": 1, "RGB": 3}[record.prepared["mode"]]
+        assert statistics.source
 
 
 @pytest.mark.parametrize("name", CATALOG.datasets)
 def test_the_subsets_of_every_split_are_disjoint_and_complete(name: str) -> None:
     record = CATALOG.dataset(name)
     every_class = set(CATALOG.split(name).classes())
+    assert "" not in every_class
     assert len(every_class) == record.raw.classes
     for split_name in record.splits:
         split = CATALOG.split(name, split_name)

@@ -1,5 +1,6 @@
 """Prepared data sets against their pictures, and other data sets seen through their classes."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,17 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from l2l_core.catalog import open_catalog
-from l2l_core.data.datasets import MetaDataset, load_dataset
+from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
+from l2l_core.data.generator import TaskGenerator
+from l2l_core.data.tasks import TaskDataset
+from l2l_core.data.transforms import KShots, LoadData, NWays
 from l2l_core.errors import StoreError, TaskError, UnknownNameError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files
-from tests.small import CLASSES, EXAMPLES, SmallData, picture
+from l2l_core.store import open_store, write_store
+from tests.small import CLASSES, SmallData, picture
+from tests.small import EXAMPLES as EXAMPLES_A_CLASS
+from tests.test_store import COUNTS, EXAMPLES, MANIFEST, SOUNDS, TEXTS, write_sounds, write_texts
 
 
 @pytest.fixture
@@ -38,11 +45,11 @@ def test_every_picture_of_every_subset_is_the_raw_one(home: Path) -> None:
         dataset = load_dataset("small", subset, root=home, dtype=torch.uint8)
         assert dataset.classes == tuple(CLASSES[number] for number in numbers)
         assert dataset.superclasses == tuple(CLASSES[number].split("/")[1] for number in numbers)
-        assert len(dataset) == EXAMPLES * len(numbers)
+        assert len(dataset) == EXAMPLES_A_CLASS * len(numbers)
         for index in range(len(dataset)):
             image, label = dataset[index]
-            assert label == index // EXAMPLES
-            assert np.array_equal(image[0].numpy(), expected(numbers[label], index % EXAMPLES))
+            assert label == index // EXAMPLES_A_CLASS
+            assert np.array_equal(image[0].numpy(), expected(numbers[label], index % EXAMPLES_A_CLASS))
         assert dataset.targets.tolist() == [dataset[index][1] for index in range(len(dataset))]
 
 
@@ -55,7 +62,7 @@ def test_rotations_are_further_classes_turned_counter_clockwise(home: Path) -> N
     for index in range(len(rotated)):
         turn, original = divmod(index, len(plain))
         image, label = rotated[index]
-        assert label == turn * 3 + original // EXAMPLES
+        assert label == turn * 3 + original // EXAMPLES_A_CLASS
         assert torch.equal(image, torch.rot90(plain[original][0], turn, (1, 2)))
     ids = np.array([[0, 30, 55], [95, 70, 1]])
     assert torch.equal(rotated.gather(ids)[1, 0], rotated[95][0])
@@ -114,6 +121,59 @@ def test_what_cannot_be_loaded_says_why(home: Path, tmp_path: Path) -> None:
         "copy with `l2l import small PATH`"
     )
     assert not elsewhere.exists()
+
+
+def test_texts_are_loaded_as_strings(tmp_path: Path) -> None:
+    dataset = PreparedDataset(write_texts(tmp_path / "texts"))
+    assert [dataset[i] for i in range(6)] == list(zip(TEXTS, (0, 0, 0, 1, 2, 2), strict=True))
+    assert dataset[-1] == ("日本", 2)
+    assert [dataset.text(i) for i in (5, 1)] == ["日本", ""]
+    part = PreparedDataset(write_texts(tmp_path / "texts"), ["c/d", "a"], subset="test")
+    assert [part[i] for i in range(5)] == list(zip((*TEXTS[:3], *TEXTS[4:]), (0, 0, 0, 1, 1), strict=True))
+    assert repr(part) == "PreparedDataset('toy', test: 5 examples of 2 classes)"
+    assert pickle.loads(pickle.dumps(part))[2] == ("zwölf", 0)
+    with pytest.raises(TypeError, match=r"toy holds texts, which no tensor holds; take them one by one, dataset\[i\]"):
+        dataset.gather(np.arange(2))
+
+
+def test_a_task_of_texts_is_their_strings(tmp_path: Path) -> None:
+    dataset = PreparedDataset(write_texts(tmp_path / "texts"), ["a", "c/d"])
+    tasks = TaskDataset(dataset, [NWays(dataset, 2), KShots(dataset, 2), LoadData(dataset)], seed=0)
+    for number in range(4):
+        texts, labels = tasks[number]
+        ids = tasks.describe([number]).all_ids_BNK.reshape(-1)
+        assert list(texts) == [dataset.text(int(i)) for i in ids]
+        assert labels.tolist() == dataset.targets[ids].tolist()
+
+
+def test_sounds_are_gathered_with_silence_behind(tmp_path: Path) -> None:
+    store = write_sounds(tmp_path / "sounds")
+    stored = PreparedDataset(store, dtype=torch.int16)
+    assert stored.sample_rate_hz == 16000
+    assert [stored[i][0].tolist() for i in range(6)] == [list(sound) for sound in SOUNDS]
+    assert [stored[i][1] for i in range(6)] == [0, 0, 0, 1, 2, 2]
+    gathered = stored.gather(np.array([[0, 1], [3, 2]]))
+    assert gathered.dtype == torch.int16
+    assert gathered.tolist() == [[[1, -2, 32767], [0, 0, 0]], [[5, 6, 0], [-32768, 0, 0]]]
+    floats = PreparedDataset(store, dtype=torch.float32)
+    assert torch.equal(floats.gather(np.array([[0, 1], [3, 2]])), gathered.float() / 2**15)
+    assert floats.gather(np.array([2]))[0, 0] == -1
+    assert stored.gather(np.array([1, 5])).shape == (2, 0)
+    assert stored.gather(np.array([], np.int64)).shape == (0, 0)
+    part = PreparedDataset(store, ["b", "c/d"])
+    assert part.dtype == torch.int16
+    assert [part[i][0].tolist() for i in range(3)] == [[5, 6], [7], []]
+    episode = TaskGenerator(PreparedDataset(store, ["a"]), ways=1, shots=1, queries=2, seed=0).batch([0, 1])
+    assert episode.support_x.shape == (2, 1, 3)
+    assert episode.query_x.shape == (2, 2, 3)
+
+
+def test_pictures_straight_from_a_store(tmp_path: Path) -> None:
+    write_store(tmp_path / "toy", MANIFEST, COUNTS, (2, 3, 5), iter(EXAMPLES), lambda: "5" * 64)
+    dataset = PreparedDataset(open_store(tmp_path / "toy"), ["c/d", "a"], {"a": "first"})
+    assert dataset.dtype == torch.uint8
+    assert np.array_equal(dataset.gather(np.arange(5)), EXAMPLES[[0, 1, 2, 4, 5]])
+    assert dataset.superclasses == ("first", "")
 
 
 class Plain(Dataset[tuple[int, object]]):

@@ -12,6 +12,7 @@ from l2l_core.catalog import open_catalog
 from l2l_core.data.benchmarks import load_benchmark
 from l2l_core.data.datasets import load_dataset
 from l2l_core.data.generator import TaskGenerator
+from l2l_core.data.own import from_iterable
 from l2l_core.errors import TaskError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files
@@ -122,3 +123,15 @@ def test_digests_name_data_form_and_seed(glyphs_home: Path) -> None:
     assert base.digest(50) == TaskGenerator(test, 5, 1, 15, seed=0).digest(50)
     with pytest.raises(UsageError, match="only episodes of a prepared data set have a digest"):
         TaskGenerator(toy(), 2, 1, 1).digest(3)
+
+
+def test_episodes_of_texts_are_lists_in_the_order_of_the_ids() -> None:
+    dataset = from_iterable([(f"topic {i % 6}", f"text {i}") for i in range(60)])
+    generator = TaskGenerator(dataset, ways=3, shots=2, queries=4, seed=1)
+    ids_BNK = generator.describe([5, 0, 9]).all_ids_BNK
+    episodes = generator.batch([5, 0, 9])
+    for task in range(3):
+        assert episodes.support_x[task] == [dataset[int(i)][0] for i in ids_BNK[task, :, :2].ravel()]
+        assert episodes.query_x[task] == [dataset[int(i)][0] for i in ids_BNK[task, :, 2:].ravel()]
+    assert generator[9].support_x == episodes.support_x[2]
+    assert generator[9].query_y.tolist() == [0] * 4 + [1] * 4 + [2] * 4

@@ -33,15 +33,15 @@ class Toy(Dataset[tuple[torch.Tensor, int]]):
     """Examples (number, label) with labels in a jumble; counts what is loaded."""
 
     def __init__(self, labels: Sequence[int]) -> None:
-        self.y = list(labels)
+        self.own_labels = list(labels)
         self.loaded = 0
 
     def __len__(self) -> int:
-        return len(self.y)
+        return len(self.own_labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         self.loaded += 1
-        return torch.tensor([float(index)]), self.y[index]
+        return torch.tensor([float(index)]), self.own_labels[index]
 
 
 def toy(classes: int = 6, each: int = 5) -> Toy:
@@ -66,7 +66,7 @@ def words(seed: int, stream: int, task: int, count: int) -> list[int]:
 def slow_task(dataset: Toy, seed: int, task: int, ways: int, shots: int) -> tuple[list[int], list[int]]:
     """Example ids and labels of a task of `learn2learn_recipe`, one choice at a time."""
     by_label: dict[int, list[int]] = {}
-    for example, label in enumerate(dataset.y):
+    for example, label in enumerate(dataset.own_labels):
         by_label.setdefault(label, []).append(example)
     labels = list(by_label)
     chosen = [labels[row] for row in slow_shuffle_head(words(seed, CLASSES, task, ways), len(labels))]
@@ -160,14 +160,14 @@ def test_labels_stay_the_data_set_s_own_without_remap() -> None:
     dataset = toy()
     tasks = TaskDataset(dataset, [NWays(dataset, 4), KShots(dataset, 2), LoadData(dataset)], seed=1)
     x, y = tasks[0]
-    assert y.tolist() == [dataset.y[int(example)] for example in x[:, 0]]
+    assert y.tolist() == [dataset.own_labels[int(example)] for example in x[:, 0]]
 
 
 def test_remap_without_shuffle_numbers_the_sorted_labels() -> None:
     dataset = toy()
     steps = [NWays(dataset, 4), KShots(dataset, 2), LoadData(dataset), RemapLabels(dataset, shuffle=False)]
     for x, y in TaskDataset(dataset, steps, num_tasks=20, seed=1):
-        own = [dataset.y[int(example)] for example in x[:, 0]]
+        own = [dataset.own_labels[int(example)] for example in x[:, 0]]
         assert y.tolist() == [sorted(set(own)).index(label) for label in own]
 
 
@@ -178,7 +178,7 @@ def test_a_class_s_examples_stay_together_in_either_order(consecutive_first: boo
     steps = [NWays(dataset, 4), KShots(dataset, 3), LoadData(dataset), *(last[::-1] if consecutive_first else last)]
     tasks = TaskDataset(dataset, steps, num_tasks=20, seed=1)
     for x, y in tasks:
-        own = [dataset.y[int(example)] for example in x[:, 0]]
+        own = [dataset.own_labels[int(example)] for example in x[:, 0]]
         assert own == sorted(own)
         assert all(len(set(y[start : start + 3].tolist())) == 1 for start in range(0, 12, 3))
     assert len({tuple(y[::3].tolist()) for _, y in tasks}) > 5, "the names of the classes are shuffled"
@@ -191,21 +191,21 @@ def test_fused_is_filter_ways_and_shots_one_after_the_other() -> None:
     for number in range(20):
         task = TaskDataset(dataset, fused, seed=2)[number]
         assert torch.equal(task, TaskDataset(dataset, apart, seed=2)[number])
-        assert {dataset.y[example] for example in task.tolist()} <= set(keep)
+        assert {dataset.own_labels[example] for example in task.tolist()} <= set(keep)
 
 
 def test_transforms_may_come_in_other_orders_and_more_than_once() -> None:
     dataset = toy()
     shots_first = TaskDataset(dataset, [KShots(dataset, 2), NWays(dataset, 3)], seed=3)
     for number in range(10):
-        labels = [dataset.y[example] for example in shots_first[number].tolist()]
+        labels = [dataset.own_labels[example] for example in shots_first[number].tolist()]
         assert sorted(labels) == sorted(labels[::2] * 2)
         assert len(set(labels)) == 3
     twice = TaskDataset(dataset, [NWays(dataset, 5), NWays(dataset, 2), KShots(dataset, 1)], seed=3)
     counts = np.zeros(6)
     for number in range(3000):
         for example in twice[number].tolist():
-            counts[dataset.y[example] // 10] += 1
+            counts[dataset.own_labels[example] // 10] += 1
     # 6,000 draws over 6 classes; within 5 standard deviations of 1,000 each.
     assert abs(counts - 1000).max() < 5 * (6000 / 6 * 5 / 6) ** 0.5
     narrowed = TaskDataset(dataset, [NWays(dataset, 3), KShots(dataset, 4), KShots(dataset, 2)], seed=3)
@@ -263,14 +263,14 @@ class Pairs(Toy):
     """Examples whose input is a pair."""
 
     def __getitem__(self, index: int) -> tuple[tuple[torch.Tensor, int], int]:
-        return (torch.tensor([float(index)]), -index), self.y[index]
+        return (torch.tensor([float(index)]), -index), self.own_labels[index]
 
 
 def test_an_input_of_several_parts_keeps_them() -> None:
     dataset = Pairs([0, 0, 1, 1])
     (first, second), y = TaskDataset(dataset, [NWays(dataset, 2), KShots(dataset, 1), LoadData(dataset)], seed=0)[0]
     assert first[:, 0].tolist() == (-second).tolist()
-    assert y.tolist() == [dataset.y[int(index)] for index in first[:, 0]]
+    assert y.tolist() == [dataset.own_labels[int(index)] for index in first[:, 0]]
 
 
 class Brighter(MetaDataset):
@@ -396,7 +396,7 @@ def test_the_prepared_data_set_is_taken_as_it_is(glyphs_home: Path) -> None:
 
 def test_text_labels_need_remapping() -> None:
     dataset = Toy([])
-    dataset.y = ["cat", "dog", "cat", "dog"]
+    dataset.own_labels = ["cat", "dog", "cat", "dog"]
     steps = [NWays(dataset, 2), KShots(dataset, 2), LoadData(dataset)]
     with pytest.raises(TaskError, match="label 'cat' is no integer, so it cannot be a target; add RemapLabels"):
         TaskDataset(dataset, steps, seed=0)[0]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from l2l_core.errors import CacheError, L2LError
+from l2l_core.errors import CacheError, L2LError, UsageError
 from l2l_core.fetch import cache as cache_module
-from l2l_core.fetch.cache import Cache, home
+from l2l_core.fetch.cache import Cache, Entry, entries, home, remove
 from l2l_core.files import replacing, writing
 
 ADVICE = "choose another folder with --root or L2L_HOME"
@@ -264,3 +264,113 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one(tmp_path):
         "downloads/glyphs/.b.zip.0123.part",
     }
     assert finished.read_bytes() == b"old"
+
+
+def test_half_a_download_is_kept_for_a_month(tmp_path):
+    cache = Cache(tmp_path)
+    folder = cache.downloads("omniglot")
+    folder.mkdir(parents=True)
+    days = {".a.zip.12.partial": 29, ".a.zip.12.partial.json": 31, ".b.zip.12.partial": 31, ".c.part": 0, "d.part": 99}
+    for name, age in days.items():
+        (folder / name).write_bytes(b"half")
+        then = time.time() - age * 24 * 3600
+        os.utime(folder / name, (then, then))
+    with cache.lock("glyphs"):
+        assert len(list(folder.iterdir())) == 5
+    with cache.lock("omniglot"):
+        assert sorted(path.name for path in folder.iterdir()) == [".a.zip.12.partial", "d.part"]
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A cache with two data sets in it."""
+    cache = Cache(tmp_path / "data")
+    for name, size in {
+        "downloads/shapes/x.zip": 1000,
+        "downloads/shapes/x.zip.receipt.json": 20,
+        "downloads/shapes/.y.zip.12.partial": 3,
+        "downloads/shapes/inner/z": 5,
+        "stores/shapes/1.safetensors": 700,
+        "stores/letters/2.safetensors": 11,
+        "locks/shapes.lock": 0,
+        "accepted_licences.json": 2,
+    }.items():
+        (cache.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache.root / name).write_bytes(bytes(size))
+    return cache
+
+
+def test_what_is_in_a_cache(filled):
+    assert entries(filled) == [
+        Entry("letters", "stores", filled.stores("letters"), 11),
+        Entry("shapes", "downloads", filled.downloads("shapes"), 1028),
+        Entry("shapes", "stores", filled.stores("shapes"), 700),
+    ]
+
+
+def test_nothing_is_in_no_cache(tmp_path):
+    assert entries(Cache(tmp_path / "absent")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_counted_as_itself_and_not_followed(filled, tmp_path):
+    (tmp_path / "elsewhere").write_bytes(bytes(10**6))
+    (filled.stores("letters") / "link").symlink_to(tmp_path / "elsewhere")
+    (filled.stores("letters") / "loop").symlink_to(filled.root)
+    assert entries(filled)[0].size_bytes < 1000
+
+
+def test_a_folder_that_cannot_be_looked_into(filled, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CacheError) as caught:
+        entries(filled)
+    assert str(caught.value) == (
+        f"cannot look into {filled.downloads('shapes')}: Permission denied; make it readable, or {ADVICE}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("downloads", "stores", "freed"), [(True, False, 1028), (False, True, 700), (True, True, 1728), (False, False, 0)]
+)
+def test_removing_frees_what_is_asked_for_and_nothing_else(filled, downloads, stores, freed):
+    before = all_files(filled.root)
+    assert remove(filled, "shapes", downloads=downloads, stores=stores) == freed
+    gone = ("downloads/shapes/",) * downloads + ("stores/shapes/",) * stores
+    kept = {name: data for name, data in before.items() if not name.startswith(gone)}
+    assert all_files(filled.root) == kept
+    assert remove(filled, "shapes", downloads=downloads, stores=stores) == 0
+
+
+def test_removing_waits_for_the_lock(filled):
+    with filled.lock("shapes"):
+        remover = threading.Thread(target=remove, args=(filled, "shapes"), kwargs={"downloads": True, "stores": True})
+        remover.start()
+        time.sleep(0.1)
+        assert len(entries(filled)) == 3
+    remover.join(10)
+    assert [entry.dataset for entry in entries(filled)] == ["letters"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../letters", "shapes/inner", "/etc"])
+def test_removing_stays_in_its_folder(filled, name):
+    before = all_files(filled.root)
+    with pytest.raises(UsageError) as caught:
+        remove(filled, name, downloads=True, stores=True)
+    assert str(caught.value) == (f"cannot remove {name!r}: that is not the name of a data set; `l2l cache` lists them")
+    assert all_files(filled.root) == before
+
+
+def test_what_cannot_be_removed_is_named(filled, monkeypatch):
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path / "1.safetensors"))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(CacheError) as caught:
+        remove(filled, "shapes", downloads=False, stores=True)
+    assert str(caught.value) == (
+        f"cannot remove {filled.stores('shapes') / '1.safetensors'}: Permission denied; "
+        "make it and its folder writable, or remove it by hand"
+    )

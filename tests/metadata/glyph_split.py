@@ -28,7 +28,8 @@ from fontTools.ttLib import TTFont
 ROOT = Path(__file__).parents[2]
 CSV = ROOT / "metadata" / "splits" / "glyphs" / "scripts.csv"
 RECORD = tomllib.loads((ROOT / "catalog" / "datasets" / "glyphs.toml").read_text(encoding="utf-8"))
-FACES: Sequence[str] = RECORD["prepared"]["faces"]
+FORM = RECORD["forms"]["matplotlib"]
+FACES: Sequence[str] = FORM["options"]["faces"]
 
 MIN_FACES = 4
 MIN_CLASSES = 5
@@ -72,7 +73,7 @@ ASPECT = 1.35
 
 def open_faces() -> Iterator[tuple[str, TTFont]]:
     """Each face of the record by its file name, in order."""
-    folder = files(RECORD["raw"]["package"]).joinpath(RECORD["raw"]["folder"])
+    folder = files(FORM["package"]).joinpath(FORM["folder"])
     for name in FACES:
         with folder.joinpath(name).open("rb") as file:
             yield name, TTFont(io.BytesIO(file.read()), lazy=True)

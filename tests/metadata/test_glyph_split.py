@@ -14,9 +14,8 @@ from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
 from l2l_core.fetch.archives import open_tree
-from l2l_core.prepare.readers import RawDataset
+from l2l_core.prepare.readers import RawDataset, Wanted
 from l2l_core.prepare.readers.font_glyphs import read
-from l2l_core.records import DatasetRecord, RawRecord
 from tests.metadata import glyph_split
 
 ROWS = list(csv.DictReader(io.StringIO(glyph_split.CSV.read_text(encoding="utf-8"))))
@@ -32,22 +31,14 @@ def faces() -> Mapping[str, TTFont]:
 
 def glyphs(**options: object) -> RawDataset:
     """All classes of the committed list, as the reader gives them."""
-    entry = glyph_split.RECORD
-    folder = glyph_split.files(entry["raw"]["package"]).joinpath(entry["raw"]["folder"])
-    record = DatasetRecord(
-        name="glyphs",
-        title=entry["title"],
-        description=entry["description"],
-        licence=entry["licence"],
-        papers=(),
-        raw=RawRecord(**entry["raw"]),
-        prepared={**entry["prepared"], **options},
-        files=(),
-        splits={},
-        default_split="scripts",
+    entry, form = glyph_split.RECORD, glyph_split.FORM
+    folder = glyph_split.files(form["package"]).joinpath(form["folder"])
+    names, each = [row["class"] for row in ROWS], entry["raw"]["examples_per_class"]
+    wanted = Wanted(
+        "glyphs", {**entry["prepared"], **form["options"], **options}, names, counts=dict.fromkeys(names, each)
     )
     tree = open_tree(Path(str(folder)), max_entries=1000, max_bytes=2**28)
-    return read(tree, record, [row["class"] for row in ROWS])
+    return read(tree, wanted)
 
 
 @pytest.fixture(scope="module")

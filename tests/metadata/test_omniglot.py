@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RECORD = tomllib.loads((ROOT / "catalog/datasets/omniglot.toml").read_text(encoding="utf-8"))
+FILES = RECORD["forms"]["images"]["files"]
 SPLITS = {"vinyals": (1028, 172, 423), "lake": (964, 0, 659), "meta-dataset": (883, 81, 659)}
 # The first half of the sha256 over a subset's names, sorted and joined by line feeds, computed from the lists as they
 # were taken from the sources that the record names, not from the files here.
@@ -84,7 +85,7 @@ def test_meta_dataset_validates_on_the_five_smallest_background_alphabets() -> N
 
 def test_the_official_files_are_pinned() -> None:
     # TensorFlow Datasets, url_checksums/omniglot.txt (bytes, sha256); torchvision, datasets/omniglot.py (md5).
-    files = {file["name"]: (file["size_bytes"], file["md5"], file["sha256"]) for file in RECORD["files"]}
+    files = {file["name"]: (file["size_bytes"], file["md5"], file["sha256"]) for file in FILES}
     assert files == {
         "images_background.zip": (
             9_464_212,
@@ -97,7 +98,7 @@ def test_the_official_files_are_pinned() -> None:
             "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee",
         ),
     }
-    for file in RECORD["files"]:
+    for file in FILES:
         first = file["urls"][0]
         assert "/brendenlake/omniglot/057f034baf2ecb8530bc5710e5a23584d2a519cc/" in first, "a commit cannot change"
         assert all(url.endswith(f"/python/{file['name']}") for url in file["urls"])

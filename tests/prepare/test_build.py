@@ -3,21 +3,24 @@
 import hashlib
 import multiprocessing
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from l2l_core.catalog import open_catalog
 from l2l_core.errors import ArchiveError, ContentError, FetchError, StoreError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare import build
-from l2l_core.prepare.build import fetch, import_files, is_prepared, load_store, store_path, verify
+from l2l_core.prepare.build import fetch, import_files, load_store, prepared_form, store_path, verify
+from l2l_core.prepare.readers import RawDataset
 from l2l_core.records import DatasetRecord, FileRecord
 from l2l_core.store import open_store
-from tests.small import SmallData
+from tests.small import SmallData, only_form, with_form
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -44,7 +47,11 @@ def record(small: SmallData, address: str, monkeypatch: pytest.MonkeyPatch) -> D
     content = small.archive.read_bytes()
     urls = (f"{address}/absent.zip", f"{address}/small.zip")
     file = FileRecord("small.zip", urls, len(content), hashlib.sha256(content).hexdigest())
-    return replace(open_catalog().dataset("small"), files=(file,))
+    return with_form(open_catalog().dataset("small"), files=(file,))
+
+
+def store_of(record: DatasetRecord, cache: Cache) -> Path:
+    return store_path(record, only_form(record), cache)
 
 
 def test_fetched_and_imported_are_the_same_store(record: DatasetRecord, small: SmallData, tmp_path: Path) -> None:
@@ -64,27 +71,29 @@ def test_load_store_downloads_only_when_told(record: DatasetRecord, tmp_path: Pa
     catalog, cache = open_catalog(), Cache.at(tmp_path / "cache")
     with pytest.raises(StoreError, match="small is not in .*; get it with `l2l fetch small`"):
         load_store(record, catalog, cache)
-    assert not is_prepared(record, cache)
+    assert prepared_form(record, cache) is None
     assert len(load_store(record, catalog, cache, download=True).examples) == 96
-    assert is_prepared(record, cache)
-    assert load_store(record, catalog, cache).sha256 == open_store(store_path(record, cache)).sha256
+    assert prepared_form(record, cache) == only_form(record)
+    assert load_store(record, catalog, cache).sha256 == open_store(store_of(record, cache)).sha256
 
 
 def test_a_download_with_the_wrong_checksum_leaves_nothing(record: DatasetRecord, tmp_path: Path) -> None:
-    (file,) = record.files
-    record = replace(record, files=(replace(file, sha256="0" * 64),))
+    (file,) = only_form(record).files
+    record = with_form(record, files=(replace(file, sha256="0" * 64),))
     with pytest.raises(FetchError, match="HTTP status 404; .*wrong content"):
         fetch(record, open_catalog(), Cache.at(tmp_path))
-    assert not [path for path in tmp_path.rglob("*.zip") if "small/" not in str(path.relative_to(tmp_path))[:6]]
-    assert not is_prepared(record, Cache.at(tmp_path))
+    assert not (tmp_path / "stores").exists()
+    assert list((tmp_path / "downloads/small").iterdir()) == []
+    assert prepared_form(record, Cache.at(tmp_path)) is None
 
 
 def test_a_damaged_or_foreign_store_is_not_used_and_fetch_makes_it_anew(record: DatasetRecord, tmp_path: Path) -> None:
     catalog, cache = open_catalog(), Cache.at(tmp_path)
     path = fetch(record, catalog, cache)
     good = path.read_bytes()
-    path.write_bytes(good.replace(path.stem.encode(), b"0123456789abcdef"))
-    with pytest.raises(StoreError, match="is the store 0123456789abcdef of small, not of small; remove it"):
+    key = path.stem.removeprefix("pictures-")
+    path.write_bytes(good.replace(key.encode(), b"0123456789abcdef"))
+    with pytest.raises(StoreError, match="is the store pictures-0123456789abcdef of small, not of small; remove it"):
         load_store(record, catalog, cache)
     assert fetch(record, catalog, cache) == path
     assert path.read_bytes() == good
@@ -116,15 +125,15 @@ def test_verify_says_which_edition_it_is(record: DatasetRecord, small: SmallData
     catalog, cache = open_catalog(), Cache.at(tmp_path)
     source = open_store(import_files(record, catalog, cache, [small.folder])).source
     for content, words in ((source, ", reference content"), ("0" * 64, ", content of another edition")):
-        pinned = replace(record, raw=replace(record.raw, content_sha256=content))
+        pinned = with_form(record, content_sha256=content)
         import_files(pinned, catalog, cache, [small.folder])
-        assert verify(pinned, cache).endswith(words)
+        assert verify(pinned, catalog, cache).endswith(words)
 
 
 def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
     catalog = open_catalog()
     glyphs = catalog.dataset("glyphs")
-    absent = replace(glyphs, raw=replace(glyphs.raw, package="no_such_package"))
+    absent = with_form(glyphs, package="no_such_package")
     with pytest.raises(ContentError) as caught:
         fetch(absent, catalog, Cache.at(tmp_path))
     assert str(caught.value) == (
@@ -156,10 +165,25 @@ def test_two_processes_may_prepare_at_once(small: SmallData, tmp_path: Path, mon
     digests = {prepared.get(timeout=60) for _ in processes}
     for process in processes:
         process.join()
-    assert digests == {open_store(store_path(record, Cache.at(tmp_path / "cache"))).sha256}
+    assert digests == {open_store(store_of(record, Cache.at(tmp_path / "cache"))).sha256}
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_examples_ahead_of_the_writer_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_WINDOW", 4)
-    assert [len(window) for window in build._windows(iter(range(10)), build._WINDOW)] == [4, 4, 2]
+def test_examples_ahead_of_the_writer_are_bounded() -> None:
+    loaded: list[int] = []
+
+    def load(number: int) -> np.ndarray:
+        loaded.append(number)
+        return np.full(1, number % 256, np.uint8)
+
+    ahead = build._BLOCK * build._WINDOW
+    members = {"a": range(ahead + 7), "b": range(ahead + 7, 3 * ahead)}
+    raw = RawDataset(members, load, lambda: "", None)
+    with ThreadPoolExecutor(2) as pool:
+        arrays = build._load_all(raw, members, pool, "loading")
+        first = next(arrays)
+        pool.submit(int).result()  # it waits for its turn behind all that was handed to the pool
+        assert len(loaded) <= ahead
+        everything = [int(array[0]) for array in (first, *arrays)]
+    assert everything == [number % 256 for number in range(3 * ahead)]
+    assert sorted(loaded) == list(range(3 * ahead))

@@ -1,8 +1,8 @@
 """Pictures in folders: read from every packing alike, checked, and prepared as Pillow alone prepares them."""
 
+import io
 import shutil
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,23 @@ from l2l_core.catalog import open_catalog
 from l2l_core.errors import ArchiveError, CatalogError, ContentError, L2LError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files, store_path, verify
-from l2l_core.prepare.readers.image_folders import FILTERS, options_of
+from l2l_core.prepare.pictures import FILTERS
+from l2l_core.prepare.readers import Wanted
+from l2l_core.prepare.readers.image_folders import options_of, recognises
 from l2l_core.store import Store, open_store
-from tests.small import CLASSES, EXAMPLES, SmallData, picture, write_zip
+from tests.prepare.pictures import (
+    assert_prepared,
+    by_hand,
+    contents,
+    drawn,
+    elsewhere,
+    encoded,
+    real,
+    source_of,
+    statistics,
+)
+from tests.prepare.raw import PICTURES, MemoryTree, split_of, want
+from tests.small import CLASSES, EXAMPLES, SmallData, only_form, picture, write_zip
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +112,7 @@ BAD_CONTENT = [
     ),
     (
         _one_picture_less,
-        f"small: set/Abc/character02 in pictures has 7 pictures instead of 8; {ADVICE}",
+        f"small: set/Abc/character02 in pictures has 7 examples instead of 8; {ADVICE}",
     ),
     (
         _strange_class,
@@ -179,12 +193,12 @@ def test_an_interrupted_prepare_leaves_nothing_and_the_next_one_works(
         return np.zeros((1, 7, 7), np.uint8)
 
     with monkeypatch.context() as patch:
-        patch.setattr("l2l_core.prepare.readers.image_folders._decode", interrupted)
+        patch.setattr("l2l_core.prepare.readers._members.to_array", interrupted)
         with pytest.raises(KeyboardInterrupt):
             import_files(record, catalog, cache, [small.archive])
     assert not _files(cache.root)
     import_files(record, catalog, cache, [small.archive])
-    assert verify(record, cache).startswith("96 examples of 12 classes, sha256 ")
+    assert verify(record, catalog, cache).startswith("96 examples of 12 classes from pictures, sha256 ")
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
@@ -194,7 +208,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     catalog, cache = open_catalog(), Cache.at(tmp_path / "cache")
-    monkeypatch.setattr("l2l_core.store._header", full)
+    monkeypatch.setattr("l2l_core.store._padded", full)
     with pytest.raises(L2LError, match=r"the disk is full|no space|free"):
         import_files(catalog.dataset("small"), catalog, cache, [small.archive])
     assert not _files(cache.root)
@@ -203,36 +217,47 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
 def test_another_recipe_is_another_file(small: SmallData, tmp_path: Path) -> None:
     entry = small.catalog / "catalog/datasets/small.toml"
     cache = Cache.at(tmp_path)
-    paths = {store_path(open_catalog([small.catalog]).dataset("small"), cache)}
-    text = entry.read_text()
+
+    def path() -> Path:
+        record = open_catalog([small.catalog]).dataset("small")
+        return store_path(record, only_form(record), cache)
+
+    paths, text = {path()}, entry.read_text()
     for old, new in (("lanczos", "bicubic"), ("[7, 7]", "[7, 6]"), ("invert = true", "invert = false")):
         entry.write_text(text.replace(old, new))
-        paths.add(store_path(open_catalog([small.catalog]).dataset("small"), cache))
+        paths.add(path())
     assert len(paths) == 4
 
 
+GOOD = {"class_depth": 3, "mode": "L", "invert": True, "image_size": [7, 7], "resample": "lanczos"}
+
+
 def test_options_that_cannot_be_are_named() -> None:
-    record = open_catalog().dataset("small")
-    assert options_of(record).image_size == (7, 7)
-    good = dict(record.prepared)
-    bad = {**good, "mode": "CMYK", "resample": "lanczoz", "image_size": [0, 7], "class_depth": "3", "invert": "no"}
+    good = options_of(GOOD, "small: ")
+    assert good.picture.shape == (1, 7, 7)
+    assert (good.class_key, good.numbers, good.other_classes) == ("name", None, "refuse")
+    bad = {**GOOD, "mode": "CMYK", "resample": "lanczoz", "image_size": [0, 7], "class_depth": "3", "invert": "no"}
+    bad |= {"class_key": "id", "numbers": 7, "other_classes": "drop", "invret": True}
     with pytest.raises(CatalogError) as caught:
-        options_of(replace(record, prepared={**bad, "invret": True}))
+        options_of(bad, "small: ")
     assert caught.value.problems == (
-        "small: prepared.image_size: expected [height, width] in pixels, found [0, 7]",
-        "small: prepared.class_depth: expected a whole number, found '3'",
-        "small: prepared.mode: expected L or RGB, found 'CMYK'",
-        "small: prepared.invert: expected true or false, found 'no'",
-        "small: prepared.resample: expected one of " + ", ".join(FILTERS) + ", found 'lanczoz'",
-        "small: prepared.invret: unknown field, did you mean 'invert'?",
+        "small: mode: expected L or RGB, found 'CMYK'",
+        "small: invert: expected true or false, found 'no'",
+        "small: image_size: expected [height, width] in pixels, found [0, 7]",
+        "small: resample: expected one of " + ", ".join(FILTERS) + ", found 'lanczoz'",
+        "small: class_depth: expected a whole number, found '3'",
+        "small: class_key: expected one of name, number, found 'id'",
+        "small: numbers: expected text, found 7",
+        "small: other_classes: expected one of refuse, ignore, found 'drop'",
+        "small: invret: unknown field, did you mean 'invert'?",
     )
     for size, problem in (
-        (None, "small: prepared.image_size: missing"),
-        ([9999, 7], "small: prepared.image_size: expected at most 1024 pixels a side, found [9999, 7]"),
+        (None, "small: image_size: missing"),
+        ([9999, 7], "small: image_size: expected at most 1024 pixels a side, found [9999, 7]"),
     ):
-        changed = {key: value for key, value in {**good, "image_size": size}.items() if value is not None}
+        changed = {key: value for key, value in {**GOOD, "image_size": size}.items() if value is not None}
         with pytest.raises(CatalogError) as caught:
-            options_of(replace(record, prepared=changed))
+            options_of(changed, "small: ")
         assert caught.value.problems == (problem,)
 
 
@@ -260,3 +285,84 @@ def test_colour_pictures_come_as_three_planes(small: SmallData, tmp_path: Path) 
     assert store.examples.shape == (96, 3, 7, 7)
     resized = Image.fromarray(colours).resize((7, 7), Image.Resampling.LANCZOS)
     assert np.array_equal(store.examples[0], np.asarray(resized).transpose(2, 0, 1))
+
+
+LAYOUTS = {
+    "cub": ("chen", {"class_depth": 1}, "CUB_200_2011/images/{name}/{name}_{number:04}.jpg"),
+    "dtd": ("meta-dataset", {"class_depth": 1}, "dtd/images/{name}/{name}_{number:04}.jpg"),
+    "traffic-signs": (
+        "meta-dataset",
+        {"class_depth": 1, "class_key": "number"},
+        "GTSRB/Final_Training/Images/{class_number:05}/{number:05}_00029.ppm",
+    ),
+}
+BESIDE = {
+    "cub": ["attributes.txt", "CUB_200_2011/classes.txt", "CUB_200_2011/parts/parts.txt"],
+    "dtd": ["dtd/images/waffled/.directory", "dtd/labels/val1.txt", "dtd/imdb/imdb.mat"],
+    "traffic-signs": ["GTSRB/Final_Training/Images/00000/GT-00000.csv", "GTSRB/Readme-Images.txt"],
+}
+
+
+@pytest.mark.parametrize("dataset", LAYOUTS)
+@pytest.mark.parametrize("source", ["drawn", "real"])
+def test_every_class_of_the_data_sets_in_this_layout(
+    dataset: str, source: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    scheme, options, pattern = LAYOUTS[dataset]
+    subset_of = split_of(f"{dataset}/{scheme}")
+    counts = dict.fromkeys(subset_of, 12) if dataset == "dtd" else statistics(dataset)
+    counts = {name: -(-count // 10) for name, count in counts.items()}
+    photographs = real(request.getfixturevalue("test_data") / "imagenet-sample.zip") if source == "real" else None
+    pool = iter(contents(photographs, sum(counts.values())))
+    files = dict.fromkeys(BESIDE[dataset], b"")
+    expected = {}
+    for name in sorted(subset_of):
+        pictures = [next(pool) for _ in range(counts[name])]
+        number = int("0" + name.partition(".")[0]) if "." in name else 0
+        for k, content in enumerate(pictures):
+            if pattern.endswith("ppm"):
+                with Image.open(io.BytesIO(content)) as image:
+                    content = encoded(np.asarray(image.convert("RGB")), "PPM")
+            files[pattern.format(name=name, class_number=number, number=k)] = content
+        expected[name] = list(map(by_hand, pictures))
+    wanted = want(subset_of, {**PICTURES, **options}, counts=counts)
+    store = assert_prepared("image_folders", files, wanted, expected, tmp_path / "one")
+    assert len(store.manifest.classes) == {"cub": 200, "dtd": 47, "traffic-signs": 43}[dataset]
+    assert assert_prepared("image_folders", elsewhere(files), wanted, expected, tmp_path / "two").source == store.source
+
+
+def _refusal(files: dict[str, bytes], wanted: Wanted) -> str:
+    with pytest.raises(ContentError) as caught:
+        source_of("image_folders", files, wanted)
+    return str(caught.value)
+
+
+def test_folders_that_cannot_be_told_apart_are_refused() -> None:
+    options = {**PICTURES, "class_depth": 1, "class_key": "number"}
+    wanted = want({"1.a": "train", "02.b": "test"}, options)
+    files = {"00001/x.png": drawn(1, "PNG"), "00002/x.png": drawn(2, "PNG")}
+    assert source_of("image_folders", files, wanted)
+    assert _refusal(files | {"2/x.png": b""}, wanted) == (
+        "made: two folders of copy.zip are numbered 2; give a copy that holds the data once"
+    )
+    assert _refusal(files | {"00003/x.png": b""}, wanted) == (
+        f"made: copy.zip holds 00003, which is none of the 2 classes; {ADVICE}"
+    )
+    assert _refusal(files | {"val/00002/x.png": b""}, wanted) == (
+        "made: 02.b lies in more than one folder of copy.zip (00002, val/00002); give the one that is meant"
+    )
+    with pytest.raises(
+        CatalogError, match="made: class 'b' begins with no number, but the data knows classes by number"
+    ):
+        source_of("image_folders", files, want({"1.a": "train", "b": "test"}, options))
+
+
+def test_it_knows_its_layout() -> None:
+    options = options_of(GOOD, "")
+    for names, expected in {
+        ("x/a/b/c/1.png", "x/a/b/d/1.png"): True,
+        ("a/b/c/1.png", "a/b/d/1.txt"): False,  # one class is no data set
+        ("b/c/1.png", "b/d/1.png"): False,
+        ("images/1.jpg", "train.csv"): False,
+    }.items():
+        assert recognises(MemoryTree(dict.fromkeys(names, b"")), options) is expected

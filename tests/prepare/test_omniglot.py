@@ -14,10 +14,12 @@ from l2l_core.errors import ContentError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files, store_path, verify
 from l2l_core.store import open_store
+from tests.small import only_form
 
 
 def test_every_picture_is_the_raw_one_as_pillow_prepares_it(omniglot_home: Path, test_data: Path) -> None:
-    store = open_store(store_path(open_catalog().dataset("omniglot"), Cache.at(omniglot_home)))
+    record = open_catalog().dataset("omniglot")
+    store = open_store(store_path(record, only_form(record), Cache.at(omniglot_home)))
     assert store.examples.shape == (32460, 1, 28, 28)
     assert (np.diff(store.offsets) == 20).all()
     classes = store.manifest.classes
@@ -40,7 +42,8 @@ def test_every_picture_is_the_raw_one_as_pillow_prepares_it(omniglot_home: Path,
 
 
 def test_the_content_is_the_reference_copy_s_and_the_bytes_hold(omniglot_home: Path) -> None:
-    assert verify(open_catalog().dataset("omniglot"), Cache.at(omniglot_home)).endswith(", reference content")
+    catalog = open_catalog()
+    assert verify(catalog.dataset("omniglot"), catalog, Cache.at(omniglot_home)).endswith(", reference content")
 
 
 def test_ink_is_bright_on_black(omniglot_home: Path) -> None:
@@ -83,6 +86,15 @@ def test_splits_part_the_classes(omniglot_home: Path, split: str) -> None:
             assert len(dataset) == 20 * count
             found += dataset.classes
     assert len(set(found)) == len(found) == 1623
+
+
+def test_the_statistics_are_those_of_the_training_pictures(omniglot_home: Path) -> None:
+    train = load_dataset("omniglot", "train", root=omniglot_home, dtype=torch.uint8)
+    pixels = train.gather(np.arange(len(train))).numpy() / 255
+    statistics = open_catalog().statistics("omniglot")
+    assert statistics is not None
+    assert statistics.mean == pytest.approx([pixels.mean()], abs=1e-9)
+    assert statistics.std == pytest.approx([pixels.std()], abs=1e-9)
 
 
 def test_one_archive_alone_is_not_omniglot(test_data: Path, tmp_path: Path) -> None:

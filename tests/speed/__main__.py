@@ -53,9 +53,15 @@ def drawing(root: Path) -> None:
     row("glyphs drawn and stored", f"{time.perf_counter() - start:.1f} s", "target 20 s")
 
 
+def glyphs_store(root: Path) -> Path:
+    """The store of `glyphs` in a cache."""
+    record = open_catalog().dataset("glyphs")
+    return store_path(record, record.forms["matplotlib"], Cache.at(root))
+
+
 def opening(root: Path) -> None:
     """Time and resident memory of opening a store."""
-    path = store_path(open_catalog().dataset("glyphs"), Cache.at(root))
+    path = glyphs_store(root)
     row("prepared store opened", f"{1e3 * seconds(lambda: open_store(path), 30):.2f} ms", "target 20 ms")
     size = f"store of {path.stat().st_size / 2**20:.1f} MiB, target 20 MiB"
     row("  resident memory it takes", f"{opening_mebibytes(path):.2f} MiB", size)

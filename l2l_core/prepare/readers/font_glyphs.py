@@ -2,27 +2,28 @@
 
 A class is named by its code point, such as ``U+0041``, and drawn in turn from those of the record's faces that have it.
 The distortion of its example k is a function of (seed, code point, k) alone, so neither the order of drawing nor the
-number of threads matters. Options (`DatasetRecord.prepared`) are the fields of `Options`.
+number of threads matters. Options are the fields of `Options`.
 """
 
 import hashlib
 import math
 import re
 import struct
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import BytesIO
+from pathlib import PurePosixPath
 from threading import Lock
-from typing import cast
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from l2l_core.errors import ContentError
 from l2l_core.fetch.archives import Tree
-from l2l_core.prepare.readers import RawDataset
-from l2l_core.records import DatasetRecord
+from l2l_core.fields import every_field
+from l2l_core.prepare.readers import RawDataset, Wanted
 
 # A glyph is drawn at OVERSAMPLING times the size of the picture, distorted once and averaged down, which smooths edges.
 OVERSAMPLING = 4
@@ -62,75 +63,70 @@ class Options:
     shift_pixels: float
 
 
-def read(tree: Tree, record: DatasetRecord, classes: Sequence[str]) -> RawDataset:
-    """The characters named by `classes`, each to be drawn `record.raw.examples_per_class` times.
+def read(tree: Tree, wanted: Wanted) -> RawDataset:
+    """The characters named by the wanted classes, each to be drawn as often as it should have examples.
 
     An example is (class name, k). Pictures are white ink (255) on black.
 
     Args:
         tree: the folder that holds the font files.
-        record: names the data set and gives the options.
-        classes: code points, such as ``U+0041``.
+        wanted: the classes are code points, such as ``U+0041``.
 
     Raises:
-        ContentError: an option cannot be, a face is absent or is no font, or a class is not a character of any face.
+        ContentError: a face is absent or is no font, or a class is not a character of any face.
+        CatalogError: an option cannot be.
     """
-    options = options_of(record)
-    fonts = _font_files(tree, record.name, options.faces)
-    faces_of = _faces_of(fonts, record.name, classes)
-    repeats = record.raw.examples_per_class
-    if repeats is None or repeats < 1:
+    options = options_of(wanted.options, f"{wanted.dataset}: ")
+    if untold := [name for name in wanted.classes if not wanted.counts.get(name)]:
         raise ContentError(
-            f"{record.name}: reader font_glyphs must be told how often to draw a class, but examples_per_class is "
-            f"{repeats}; set it to at least 1 under [raw]"
+            f"{wanted.dataset}: the reader font_glyphs must be told how often to draw {untold[0]}; "
+            "set examples_per_class under [raw]"
         )
-    bitmap = _bitmaps(fonts, record.name, options.image_size)
+    fonts = _font_files(tree, wanted.dataset, options.faces)
+    faces_of = _faces_of(fonts, wanted.dataset, wanted.classes)
+    bitmap = _bitmaps(fonts, wanted.dataset, options.image_size)
 
-    def load(example: Hashable) -> np.ndarray:
-        name, k = cast(tuple[str, int], example)
+    def load(example: tuple[str, int]) -> np.ndarray:
+        name, k = example
         faces = faces_of[name]
         code_point = int(name[2:], 16)
         picture = _distorted(bitmap(code_point, faces[k % len(faces)]), _draws(options.seed, code_point, k), options)
         return np.array(picture)[None]
 
     return RawDataset(
-        examples={name: [(name, k) for k in range(repeats)] for name in classes},
+        examples={name: [(name, k) for k in range(wanted.counts[name])] for name in wanted.classes},
         shape=(1, *options.image_size),
         load=load,
         digest=partial(_digest, fonts),
     )
 
 
-def options_of(record: DatasetRecord) -> Options:
+def options_of(options: Mapping[str, Any], where: str) -> Options:
     """The options of a catalogue entry.
 
     Raises:
-        ContentError: one is missing, unknown or cannot be.
+        CatalogError: one is missing, unknown or cannot be; names each.
     """
-    given, known = record.prepared, {field.name for field in fields(Options)}
-    if set(given) != known:
-        differ = ", ".join(sorted(set(given) ^ known))
-        raise ContentError(
-            f"{record.name}: reader font_glyphs takes exactly the options {', '.join(sorted(known))}, but {differ} "
-            f"is missing or unknown; correct [prepared]"
+    with every_field(options, where) as fields:
+        size, faces = fields.size("image_size"), fields.texts("faces", required=True)
+        if any(size) and not all(8 <= pixels <= 1024 for pixels in size):
+            fields.problem("image_size", f"expected 8 to 1024 pixels a side, found {list(size)}")
+        if len(set(faces)) != len(faces):
+            fields.problem("faces", "expected different file names, found one twice")
+        return Options(
+            image_size=size,
+            faces=faces,
+            seed=fields.integer("seed", 0),
+            rotation_degrees=fields.number("rotation_degrees", 0, 180),
+            scale=fields.number("scale", 0, 0.5),
+            shear=fields.number("shear", 0, 1),
+            shift_pixels=fields.number("shift_pixels", 0, 1024),
         )
 
-    def check(name: str, valid: bool, needs: str) -> None:
-        if not valid:
-            raise ContentError(
-                f"{record.name}: option {name} is {given[name]!r}, but must be {needs}; correct [prepared]"
-            )
 
-    size, faces, seed = given["image_size"], given["faces"], given["seed"]
-    whole = isinstance(size, Sequence) and all(type(pixels) is int and 8 <= pixels <= 1024 for pixels in size)
-    check("image_size", whole and len(size) == 2, "height and width in pixels, each from 8 to 1024")
-    names = isinstance(faces, Sequence) and not isinstance(faces, str) and all(isinstance(face, str) for face in faces)
-    check("faces", names and 0 < len(set(faces)) == len(faces), "a list of different file names")
-    check("seed", type(seed) is int, "a whole number")
-    for name, highest in {"rotation_degrees": 180, "scale": 0.5, "shear": 1, "shift_pixels": 1024}.items():
-        number = given[name]
-        check(name, type(number) in (int, float) and 0 <= number <= highest, f"a number from 0 to {highest}")
-    return Options(**{**given, "image_size": tuple(size), "faces": tuple(faces)})
+def recognises(tree: Tree, options: Options) -> bool:
+    """Whether one of the faces is there."""
+    return any(PurePosixPath(name).name in options.faces for name in tree.names())
 
 
 def _font_files(tree: Tree, dataset: str, faces: Sequence[str]) -> Mapping[str, bytes]:

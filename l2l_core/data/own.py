@@ -1,0 +1,280 @@
+"""Data sets of the user's own: folders, CSV files, arrays, other libraries' data sets, and pairs of label and text."""
+
+import os
+import re
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from l2l_core.data.datasets import DTYPES, MetaDataset, PreparedDataset
+from l2l_core.data.labels import LabelOf, labels_of, plain_labels
+from l2l_core.errors import UnknownNameError, UsageError
+from l2l_core.fetch.cache import Cache
+from l2l_core.prepare.held import hold_arrays, hold_texts
+from l2l_core.prepare.own import csv_store, folder_store, picture_options, read_pairs
+from l2l_core.records import SUBSETS, Subset
+from l2l_core.store import Store
+
+Layout: TypeAlias = Literal["CHW", "HWC", "HW"]
+"""Which axes an image has, after that of the examples: channels, height, width."""
+_AXES: Final[dict[Layout, int]] = {"CHW": 3, "HWC": 3, "HW": 2}
+
+
+def from_folder(
+    path: str | os.PathLike[str],
+    subset: Subset | None = None,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    mode: str = "RGB",
+    resample: str = "bilinear",
+    class_depth: int = 1,
+    classes: Collection[str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    root: str | os.PathLike[str] | None = None,
+) -> PreparedDataset:
+    """The data set in a folder, or in an archive (zip, tar), with one folder a class, such as ``cat/1.png``.
+
+    Pictures, or else WAV files, or else .txt files are its examples; other files do not matter. It is prepared once,
+    into a store in the cache, which later calls open; where a file was added, removed or changed, it is prepared anew.
+    A file ``classes.csv`` beside the class folders, as `to_folder` writes it, says what the classes are called.
+
+    Args:
+        path: the folder or archive.
+        subset: "train", "validation" or "test": only what lies below a folder of that name (``val/cat/1.png``); None
+            for everything, wherever it lies.
+        image_size: height and width in pixels that pictures are resized to, or the side of a square.
+        mode: what pictures are converted to, "RGB" or "L".
+        resample: Pillow's name of the filter, in lower case.
+        class_depth: how many folder names make a class: with 2, ``Greek/alpha/1.png`` is of class ``Greek/alpha``, and
+            that of superclass ``Greek``.
+        classes: names of the classes to take; all for None.
+        dtype: torch.float32, images in [0, 1] and sounds in [-1, 1), or as stored: torch.uint8 and torch.int16.
+        root: folder of the cache; None for ``L2L_HOME``, or else the user's cache folder.
+
+    Raises:
+        UsageError: an argument that cannot be, or no image_size for pictures.
+        UnknownNameError: there is no class of a name in `classes`.
+        ArchiveError: the path cannot be read, or is an unsafe archive.
+        ContentError: there is no example, or one that cannot be read; names it.
+        CacheError: the store cannot be written.
+    """
+    if subset is not None and subset not in SUBSETS:
+        raise UsageError(f"subset {subset!r} is none of {', '.join(SUBSETS)}; None takes everything")
+    if class_depth < 1:
+        raise UsageError(f"class_depth is {class_depth}; give at least 1")
+    pictures = None if image_size is None else picture_options(image_size, mode, resample)
+    store = folder_store(Path(path), Cache.at(root), subset=subset, class_depth=class_depth, pictures=pictures)
+    return _opened(store, classes, subset, dtype)
+
+
+def from_csv(
+    path: str | os.PathLike[str],
+    *,
+    file_column: str | None = None,
+    text_column: str | None = None,
+    label_column: str = "label",
+    folder: str | os.PathLike[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    mode: str = "RGB",
+    resample: str = "bilinear",
+    classes: Collection[str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    root: str | os.PathLike[str] | None = None,
+) -> PreparedDataset:
+    """The data set that a CSV file lists: pictures by their file names, or texts that stand in it.
+
+    Pictures are prepared once, as `from_folder` does; texts are held in memory.
+
+    Args:
+        path: the CSV file, UTF-8, its first row the names of the columns; one called ``.tsv`` has tabs for commas.
+        file_column: the column of picture files; or
+        text_column: the column of texts.
+        label_column: the column of class names.
+        folder: what picture files are relative to; None for the folder of the CSV file.
+        image_size, mode, resample, classes, dtype, root: as for `from_folder`.
+
+    Raises:
+        UsageError: an argument that cannot be, or no image_size for pictures.
+        UnknownNameError: there is no column of that name, or no class of a name in `classes`.
+        ContentError: the CSV file cannot be read, or a picture; names it.
+        CacheError: the store cannot be written.
+    """
+    path = Path(path)
+    if text_column is not None and file_column is None:
+        texts, labels = zip(*read_pairs(path, text_column, label_column), strict=True)
+        held = hold_texts(path.stem, texts, labels)
+        return PreparedDataset(held, _chosen(path.stem, held.classes, classes), dtype=dtype)
+    if file_column is None or text_column is not None:
+        raise UsageError(f"{path.name}: give either file_column, for pictures, or text_column, for texts")
+    if image_size is None:
+        raise UsageError(f"{path.name} lists pictures; give image_size=(height, width), to which they are resized")
+    store = csv_store(
+        path,
+        Cache.at(root),
+        file_column=file_column,
+        label_column=label_column,
+        folder=path.parent if folder is None else Path(folder),
+        pictures=picture_options(image_size, mode, resample),
+    )
+    return _opened(store, classes, None, dtype)
+
+
+def from_arrays(
+    examples: Any,
+    labels: Any,
+    *,
+    layout: Layout | None = None,
+    dtype: torch.dtype | None = None,
+    name: str = "arrays",
+) -> PreparedDataset:
+    """The data set of some arrays, sorted by class and held in memory, of which a batch of tasks takes one gather.
+
+    Args:
+        examples: array or tensor [M, …] of any type: images as `layout` says, or for example features [M, D]. Copied.
+        labels: M whole numbers or M texts. The classes are named so, and sorted as such; the label of an example is the
+            position of its class among them.
+        layout: axes of an image: "CHW" for [M, C, H, W], "HWC" for [M, H, W, C], "HW" for [M, H, W]; an example of the
+            data set is [C, H, W] then. None for arrays that are no images, which keep their shape.
+        dtype: torch.float32 brings uint8 to [0, 1]; None leaves the type as it is.
+        name: what to call the data set in messages.
+
+    Raises:
+        UsageError: the arrays are not of one shape, of a type that no tensor has or another layout, or there are more
+            or fewer labels.
+        TaskError: there is no example, or a label is neither a whole number nor a text.
+    """
+    array = _array(examples, name)
+    labels = plain_labels(labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels)
+    if len(array) != len(labels):
+        raise UsageError(f"{name}: {len(array):,} examples have {len(labels):,} labels; give one label an example")
+    if layout is not None:
+        array = _channels_first(array, layout, name)
+    held = hold_arrays(name, array, labels, "arrays" if layout is None else "images")
+    own = torch.from_numpy(held.examples[:0]).dtype
+    if dtype not in (None, own) and (own, dtype) != (torch.uint8, torch.float32):
+        raise UsageError(f"{name}: {own} cannot become {dtype}; leave dtype out, and convert the examples before")
+    return PreparedDataset(held, dtype=dtype)
+
+
+def from_iterable(pairs: Iterable[tuple[Hashable, str]], *, name: str = "texts") -> PreparedDataset:
+    """The data set of (label, text) pairs, as torchtext's data sets yield them; read once, and held in memory.
+
+    Args:
+        pairs: labels are whole numbers, or texts; classes and labels are made of them as by `from_arrays`.
+        name: what to call the data set in messages.
+
+    Raises:
+        UsageError: an item is no pair, or its second part no text.
+        TaskError: there is no pair, or a label is neither a whole number nor a text.
+    """
+    texts: list[str] = []
+    labels: list[Any] = []
+    for number, pair in enumerate(pairs):
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2 or not isinstance(pair[1], str):
+            raise UsageError(
+                f"{name}: item {number} is {_short(pair)}; give pairs of a label and a text, as (label, text)"
+            )
+        labels.append(pair[0])
+        texts.append(pair[1])
+    return PreparedDataset(hold_texts(name, texts, plain_labels(labels)))
+
+
+def from_torch(
+    dataset: Dataset[Any],
+    *,
+    label_of: LabelOf | None = None,
+    remember: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> MetaDataset:
+    """Any map-style data set with its examples sorted out by label: of torchvision, torchaudio or your own.
+
+    No example is loaded where the data set knows its labels, which `l2l_core.data.labels.known_labels` says. Else it is
+    read once, with a progress bar, and not again as long as the object lives.
+
+    Args:
+        dataset: of examples (input, label, …).
+        label_of: where the label of an example is, if that is neither known nor its second part: its place, 2 for
+            torchaudio's (waveform, sample_rate, label, …), or a function from example to label.
+        remember: a name under which the labels are kept in the cache, so that no later process reads all examples
+            either. Before they are believed, their number and some of them are compared with the data set; where you
+            have corrected a few labels, choose another name.
+        root: folder of the cache; None for ``L2L_HOME``, or else the user's cache folder.
+
+    Raises:
+        TypeError: the data set is no torch data set, or not map-style.
+        TaskError: it has no examples, an example has no label, or one that cannot tell classes apart.
+        UsageError: `remember` is no name, or the labels to keep are neither whole numbers nor texts.
+        CacheError: the labels cannot be kept.
+    """
+    remembered = None
+    if remember is not None:
+        if not re.fullmatch(r"\w[\w.-]*", remember):
+            raise UsageError(f"remember is {remember!r}; give a name of letters, digits, dots and hyphens")
+        remembered = Cache.at(root).root / "labels" / f"{remember}.json"
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"from_torch takes a torch.utils.data.Dataset, found {type(dataset).__name__}")
+    if label_of is None and remembered is None:
+        return MetaDataset(dataset)
+    labels = labels_of(dataset, label_of, remembered)
+    return MetaDataset(dataset, indices_to_labels=dict(enumerate(labels)))
+
+
+def _opened(
+    store: Store, classes: Collection[str] | None, subset: Subset | None, dtype: torch.dtype
+) -> PreparedDataset:
+    about = store.manifest
+    if dtype not in DTYPES[about.modality]:
+        allowed = ", ".join(map(str, DTYPES[about.modality]))
+        raise UsageError(f"{about.dataset}: dtype {dtype} is none of {allowed}")
+    chosen = _chosen(about.dataset, about.classes, classes)
+    return PreparedDataset(store, chosen, about.recipe["superclasses"], subset=subset, dtype=dtype)
+
+
+def _chosen(name: str, known: Sequence[str], classes: Collection[str] | None) -> Collection[str]:
+    if classes is None:
+        return known
+    if not classes:
+        raise UsageError(f"{name}: classes names none; name at least one, or leave it out")
+    names = set(known)
+    for each in classes:
+        if each not in names:
+            raise UnknownNameError("class", each, known, where=f"of {name}")
+    return classes
+
+
+def _array(examples: Any, name: str) -> npt.NDArray[Any]:
+    """The examples as an array that torch can take."""
+    try:
+        array = examples.detach().cpu().numpy() if isinstance(examples, Tensor) else np.asarray(examples)
+        if array.ndim == 0:
+            raise ValueError("a single number")
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        torch.from_numpy(array[:0].copy())
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name}: the examples are no array of numbers ({error}); give one array [M, …], and texts to from_iterable"
+        ) from None
+    return array
+
+
+def _channels_first(array: npt.NDArray[Any], layout: Layout, name: str) -> npt.NDArray[Any]:
+    """Images as [M, C, H, W]."""
+    if layout not in _AXES:
+        raise UsageError(f"{name}: layout {layout!r} is none of {', '.join(_AXES)}; None leaves arrays as they are")
+    if array.ndim != 1 + _AXES[layout]:
+        axes = ", ".join(layout)
+        raise UsageError(f"{name}: the examples are {list(array.shape)}, but layout {layout!r} means [M, {axes}]")
+    if layout == "HW":
+        return array[:, None]
+    return array.transpose(0, 3, 1, 2) if layout == "HWC" else array
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

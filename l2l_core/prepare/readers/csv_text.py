@@ -1,0 +1,120 @@
+"""Layout ``csv_text``: texts in CSV files (RFC 4180), one a row, with the name of its class.
+
+1. The files are UTF-8, with or without a byte order mark, with commas between fields and the names of the columns in
+   the first row. A field in quotes may hold commas, line breaks, and quotes written twice.
+2. All files count, in the order of their patterns; within a file the order of rows.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from l2l_core.errors import ContentError
+from l2l_core.fetch.archives import Tree
+from l2l_core.fields import every_field
+from l2l_core.prepare.readers import RawDataset, Wanted
+from l2l_core.prepare.readers._members import ADVICE, said_of
+from l2l_core.prepare.readers._tables import find_file, matching
+from l2l_core.prepare.readers._texts import Parsed, TextOptions, decoded, lines, read_texts, text_options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where texts and classes stand.
+
+    Attributes:
+        texts: which texts are meant.
+        files: what the files are called, in whatever folder; a pattern of `fnmatch` for each file.
+        text_column, label_column: names of the columns with text and class.
+    """
+
+    texts: TextOptions
+    files: tuple[str, ...]
+    text_column: str
+    label_column: str
+
+
+def options_of(options: Mapping[str, Any], where: str) -> Options:
+    """The options of a catalogue entry.
+
+    Raises:
+        CatalogError: a field is missing, unknown or has a value that cannot be; names each.
+    """
+    with every_field(options, where) as fields:
+        return Options(
+            texts=text_options(fields),
+            files=fields.text_or_texts("files"),
+            text_column=fields.text("text_column"),
+            label_column=fields.text("label_column"),
+        )
+
+
+def recognises(tree: Tree, options: Options) -> bool:
+    """Whether there is such a file."""
+    return bool(matching(tree, options.files))
+
+
+def read(tree: Tree, wanted: Wanted) -> RawDataset:
+    """The texts of the wanted classes in a tree.
+
+    Raises:
+        ContentError: a file or column is missing; a row is not what it should be or of an unknown class; a class is
+            missing or has another number of texts than it should.
+        CatalogError: the options are malformed.
+    """
+    options = options_of(wanted.options, f"{wanted.dataset}: ")
+    formats = {}
+    for pattern in options.files:
+        file = find_file(tree, wanted, [pattern])
+        formats[file] = said_of(f"{wanted.dataset}: {file} in {tree.name}", partial(_opened, tree.view(file), options))
+    return read_texts(tree, wanted, options.texts, formats)
+
+
+@dataclass(frozen=True, slots=True)
+class _Csv:
+    """A file with so many columns, of which these hold class and text."""
+
+    columns: int
+    label: int
+    text: int
+
+    def cut(self, content: memoryview) -> Iterator[tuple[int, int, int]]:
+        return islice(_rows(content), 1, None)
+
+    def parse(self, record: bytes) -> Parsed:
+        fields = _fields(record)
+        if len(fields) != self.columns:
+            raise ContentError(f"has {len(fields)} fields instead of {self.columns}; {ADVICE}")
+        return Parsed(fields[self.label], fields[self.text])
+
+
+def _opened(content: memoryview, options: Options) -> _Csv:
+    header = next((_fields(content[start:end].tobytes()) for start, end, _ in _rows(content)), [])
+    for column in (options.label_column, options.text_column):
+        if header.count(column) != 1:
+            raise ContentError(f"has the columns {', '.join(header) or '(none)'} instead of one {column}; {ADVICE}")
+    return _Csv(len(header), header.index(options.label_column), header.index(options.text_column))
+
+
+def _rows(content: memoryview) -> Iterator[tuple[int, int, int]]:
+    """Start, end and first line of each row: it goes on as long as a quote is open."""
+    first: tuple[int, int] | None = None
+    quotes = 0
+    for start, end, number in lines(content):
+        line = content[start:end].tobytes()
+        quotes += line.count(b'"')
+        if first is None and not line.isspace():
+            first = start, number
+        if first is not None and (quotes % 2 == 0 or end == len(content)):
+            yield first[0], end, first[1]
+            first, quotes = None, 0
+
+
+def _fields(row: bytes) -> list[str]:
+    try:
+        return next(csv.reader([decoded(row)], strict=True))
+    except csv.Error as error:
+        raise ContentError(f"is not a row of CSV ({error}); {ADVICE}") from None

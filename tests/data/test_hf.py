@@ -1,0 +1,327 @@
+"""Hugging Face's data sets as ours and back."""
+
+import importlib
+import pickle
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import TensorDataset
+
+import l2l_core as l2l
+from l2l_core.data import hf
+from l2l_core.data.datasets import MetaDataset, PreparedDataset
+from l2l_core.data.hf import from_hf, to_hf
+from l2l_core.data.own import from_arrays, from_iterable
+from l2l_core.data.transforms import KShots, LoadData, NWays
+from l2l_core.errors import ContentError, FetchError, L2LError, TaskError, UnknownNameError, UsageError
+from l2l_core.prepare.sounds import encode_sound
+from tests.test_store import write_sounds
+
+PIXELS = np.random.default_rng(5).integers(0, 256, (9, 3, 4, 5), np.uint8)
+LABELS = [0, 2, 1, 0, 2, 1, 0, 2, 0]
+
+
+@pytest.fixture
+def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The package, with a cache of its own, without a network, and silent."""
+    # It asks for these when it is imported.
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    package = importlib.import_module("datasets")
+    monkeypatch.setattr(package.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
+    monkeypatch.setattr(package.config, "HF_HUB_OFFLINE", True)
+    package.disable_progress_bars()
+    return package
+
+
+def png(array: np.ndarray, mode: str = "RGB") -> dict[str, Any]:
+    stream = BytesIO()
+    Image.fromarray(array.transpose(1, 2, 0)).convert(mode).save(stream, "PNG")
+    return {"bytes": stream.getvalue(), "path": None}
+
+
+@pytest.fixture
+def pictures(datasets: Any) -> Any:
+    """Nine pictures of three classes, with a column of other class labels."""
+    features = datasets.Features(
+        {
+            "note": datasets.Value("string"),
+            "img": datasets.Image(),
+            "kind": datasets.ClassLabel(names=["zebra", "ape", "bee"]),
+            "number": datasets.Value("int32"),
+        }
+    )
+    columns = {"note": list("abcdefghi"), "img": list(map(png, PIXELS)), "kind": LABELS, "number": [5, 3, 5] * 3}
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+def everything(dataset: Any) -> list[tuple[Any, str]]:
+    """Every example with the name of its class."""
+    found = [dataset[i] for i in range(len(dataset))]
+    return [(x if isinstance(x, str) else x.tolist(), dataset.classes[label]) for x, label in found]
+
+
+def test_columns_are_found_by_their_types(pictures: Any) -> None:
+    dataset = from_hf(pictures, dtype=torch.uint8)
+    assert dataset.classes == ("zebra", "ape", "bee")
+    assert dataset.targets.tolist() == LABELS
+    assert dataset.modality == "images"
+    for i in range(9):
+        image, label = dataset[i]
+        assert np.array_equal(image, PIXELS[i])
+        assert label == LABELS[i]
+    assert torch.equal(from_hf(pictures)[4][0], torch.from_numpy(PIXELS[4]).float() / 255)
+    assert torch.equal(dataset[-1][0], dataset[8][0])
+    with pytest.raises(IndexError, match="has 9 examples, there is no example 9"):
+        dataset[9]
+
+
+def test_pictures_are_converted_and_resized(pictures: Any) -> None:
+    dataset = from_hf(pictures, image_size=(6, 7), mode="L", resample="nearest", dtype=torch.uint8)
+    picture = Image.fromarray(PIXELS[2].transpose(1, 2, 0)).convert("L").resize((7, 6), Image.Resampling.NEAREST)
+    assert np.array_equal(dataset[2][0][0], np.asarray(picture))
+
+
+def test_labels_follow_a_selection_and_any_format(pictures: Any) -> None:
+    chosen = pictures.select([8, 1, 2, 0]).with_format("torch")
+    dataset = from_hf(chosen, dtype=torch.uint8)
+    assert dataset.targets.tolist() == [0, 2, 1, 0]
+    assert np.array_equal(dataset[1][0], PIXELS[1])
+    assert dataset.class_index.names == ["zebra", "ape", "bee"]
+    transformed = pictures.with_transform(lambda rows: {"img": ["changed"], "kind": [7]})
+    assert np.array_equal(from_hf(transformed, dtype=torch.uint8)[1][0], PIXELS[1])
+    only = from_hf(pictures.filter(lambda row: row["kind"] == 2))
+    assert only.class_index.labels == [2]
+    assert only.class_index.name(0) == "bee"
+    assert only.classes == ("zebra", "ape", "bee")
+
+
+def test_labels_come_from_the_column_and_nothing_is_decoded(datasets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = datasets.Dataset.from_dict(
+        {"image": [{"bytes": b"no picture", "path": None}] * 4, "label": [0, 1, 1, 0]}, features=features
+    )
+    monkeypatch.setattr(datasets.Image, "decode_example", None)
+    dataset = from_hf(rows)
+    meta = MetaDataset(dataset)
+    assert meta.labels_to_indices == {0: [0, 3], 1: [1, 2]}
+    with pytest.raises(ContentError) as caught:
+        dataset[3]
+    assert str(caught.value) == (
+        "data set: example 3 is not a readable picture (data of an unknown kind (it begins with "
+        "6e 6f 20 70 69 63 74 75)); get the file anew"
+    )
+
+
+def test_other_labels_are_named(pictures: Any) -> None:
+    numbers = from_hf(pictures, label="number", input="note")
+    assert numbers.classes == ("3", "5")
+    assert numbers.targets.tolist() == [1, 0, 1] * 3
+    assert numbers[1] == ("b", 0)
+    rows = pictures.remove_columns(["img", "kind"]).add_column("text", [f"text {i}" for i in range(9)])
+    assert from_hf(rows, label="note")[2] == ("text 2", 2)  # the other column of texts is the input
+    texts = from_hf(pictures, label="note")
+    assert texts.classes == tuple("abcdefghi")
+    arrays = from_hf(pictures, input="number")
+    assert (arrays.modality, int(arrays[4][0])) == ("arrays", 3)
+
+
+def test_tasks_come_in_two_lines(pictures: Any) -> None:
+    dataset = from_hf(pictures, dtype=torch.uint8)
+    generator = l2l.TaskGenerator(dataset, ways=2, shots=1, queries=1, seed=0)
+    episode = generator[0]
+    ids = generator.describe([0]).all_ids_BNK[0]
+    assert np.array_equal(episode.support_x, PIXELS[ids[:, 0]])
+    tasks = l2l.TaskDataset(dataset, [NWays(dataset, 3), KShots(dataset, 2), LoadData(dataset)], seed=0)
+    assert sorted(tasks[0][1].tolist()) == [0, 0, 1, 1, 2, 2]
+    again = pickle.loads(pickle.dumps(tasks))
+    assert torch.equal(again[3][0], tasks[3][0])
+    with pytest.raises(TaskError, match="class 'ape' has 2 examples"):
+        l2l.TaskGenerator(dataset, ways=2, shots=1, queries=2)
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        (("train", "val", "test"), ["train", "validation", "test"]),
+        (("training", "valid"), ["train", "validation"]),
+        (("validation", "val", "extra"), ["validation", "val", "extra"]),
+    ],
+)
+def test_a_dict_of_splits_becomes_a_dict(datasets: Any, pictures: Any, splits: Any, expected: list[str]) -> None:
+    parts = datasets.DatasetDict({split: pictures.select([i]) for i, split in enumerate(splits)})
+    found = from_hf(parts, dtype=torch.uint8)
+    assert list(found) == expected
+    for i, dataset in enumerate(found.values()):
+        assert np.array_equal(dataset[0][0], PIXELS[i])
+
+
+def test_a_name_is_loaded_from_the_hub(datasets: Any, pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: asked.append(name) or {"x": pictures}["x"])
+    assert from_hf("somebody/animals").name == "somebody/animals"
+    assert asked == ["somebody/animals"]
+
+    def fail(name: str) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(FetchError) as caught:
+        from_hf("somebody/animals")
+    assert str(caught.value) == (
+        "datasets.load_dataset('somebody/animals') failed (no route); check the name and the network"
+    )
+
+
+def test_pictures_in_files_are_read_from_there(datasets: Any, tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a"])})
+    paths = [str(tmp_path / f"{i}.png") for i in range(2)]
+    Path(paths[0]).write_bytes(png(PIXELS[0])["bytes"])
+    dataset = from_hf(
+        datasets.Dataset.from_dict({"image": paths, "label": [0, 0]}, features=features), dtype=torch.uint8
+    )
+    assert np.array_equal(dataset[0][0], PIXELS[0])
+    with pytest.raises(ContentError) as caught:
+        dataset[1]
+    assert str(caught.value) == (
+        f"data set: example 1 is {paths[1]}, which cannot be read (No such file or directory); load the data set anew"
+    )
+
+
+def with_columns(datasets: Any, columns: dict[str, Any], **features: Any) -> Any:
+    return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+
+
+def test_what_is_not_clear_is_asked(datasets: Any, pictures: Any) -> None:
+    text, label = datasets.Value("string"), datasets.ClassLabel(names=["x", "y"])
+
+    def message(kind: type[L2LError], rows: Any, **options: Any) -> str:
+        with pytest.raises(kind) as caught:
+            from_hf(rows, **options)
+        return str(caught.value)
+
+    two = with_columns(datasets, {"t": ["a"], "fine": [0], "coarse": [1]}, t=text, fine=label, coarse=label)
+    assert message(UsageError, two) == ("data set has 2 columns of class labels; choose one with label=…: fine, coarse")
+    none = with_columns(datasets, {"t": ["a"], "u": ["b"]}, t=text, u=text)
+    assert message(UsageError, none, input="t") == (
+        "data set has no column of class labels; choose one with label=…: t, u"
+    )
+    three = with_columns(datasets, {"t": ["a"], "u": ["b"], "y": [0]}, t=text, u=text, y=label)
+    assert message(UsageError, three) == "data set has 2 columns of texts, t, u; choose one with input=…"
+    bare = with_columns(datasets, {"y": [0]}, y=label)
+    assert message(UsageError, bare) == (
+        "data set has no column of images, sounds or texts, but y; choose one with input=…"
+    )
+    assert message(UnknownNameError, none, label="v").startswith("unknown column 'v' of data set; known: t, u")
+    assert message(UnknownNameError, pictures, input="image") == (
+        "unknown column 'image' of data set; did you mean 'img'?"
+    )
+    empty = with_columns(datasets, {"t": [], "y": []}, t=text, y=label)
+    assert message(TaskError, empty) == "data set has no examples; there is nothing to draw tasks from"
+    holes = with_columns(datasets, {"t": ["a", "b"], "y": [None, 0]}, t=text, y=label)
+    assert message(TaskError, holes) == "data set: 1 examples have no y; leave them out with dataset.filter"
+    unknown = with_columns(datasets, {"t": ["a", "b"], "y": [-1, 0]}, t=text, y=label)
+    assert message(TaskError, unknown) == ("data set: an example has the y -1, which is no class; take another split")
+    floats = with_columns(datasets, {"t": ["a"], "y": [0.5]}, t=text, y=datasets.Value("float32"))
+    assert message(UsageError, floats, label="y") == (
+        "data set: the column y holds Value('float32'); labels are whole numbers or texts"
+    )
+    assert message(UsageError, pictures, dtype=torch.int16) == (
+        "data set: dtype torch.int16 is none of torch.float32, torch.uint8"
+    )
+    assert message(UsageError, [1]) == (
+        "from_hf takes a datasets.Dataset or DatasetDict, found list; load a streamed data set without streaming"
+    )
+    assert message(UsageError, pictures.to_iterable_dataset()).startswith(
+        "from_hf takes a datasets.Dataset or DatasetDict, found IterableDataset;"
+    )
+    missing = with_columns(datasets, {"t": ["a", None], "y": [0, 0]}, t=text, y=label)
+    with pytest.raises(ContentError) as caught:
+        from_hf(missing)[1]
+    assert str(caught.value) == "data set: example 1 has nothing in the column t; leave it out"
+
+
+def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(hf, "import_module", absent)
+    for use in (from_hf, to_hf):
+        with pytest.raises(UsageError) as caught:
+            use(from_iterable([(0, "a")]))
+        assert str(caught.value) == (
+            "the package datasets is not here (No module named 'datasets'); install it with `pip install l2l-core[hf]`"
+        )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_make_the_round(datasets: Any, channels: int) -> None:
+    dataset = from_arrays(PIXELS[:, :channels], [f"class {label}" for label in LABELS], layout="CHW")
+    theirs = to_hf(dataset)
+    assert theirs.features == datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["class 0", "class 1", "class 2"])}
+    )
+    assert np.array_equal(np.asarray(theirs[3]["image"]), dataset[3][0].numpy().transpose(1, 2, 0).squeeze())
+    mode = "RGB" if channels == 3 else "L"
+    assert everything(from_hf(theirs, mode=mode, dtype=torch.uint8)) == everything(dataset)
+
+
+def test_texts_make_the_round(datasets: Any) -> None:
+    dataset = from_iterable(zip("abcab", ["", "Öl\r\n", "\ufeffmark", "two\nlines", "日本 "], strict=True))
+    theirs = to_hf(dataset)
+    assert theirs["text"][:2] == ["", "two\nlines"]
+    assert everything(from_hf(theirs)) == everything(dataset)
+
+
+def test_sounds_make_the_round(datasets: Any, tmp_path: Path) -> None:
+    store = write_sounds(tmp_path / "sounds.safetensors")
+    dataset = PreparedDataset(store, dtype=torch.int16)
+    theirs = to_hf(dataset)
+    assert theirs.features["audio"] == datasets.Audio(sampling_rate=16000)
+    back = from_hf(theirs, dtype=torch.int16)
+    assert everything(back) == everything(dataset)
+    assert back.sample_rate_hz == 16000
+    assert everything(from_hf(theirs)) == everything(PreparedDataset(store, dtype=torch.float32))
+    raw = theirs.cast_column("audio", datasets.Audio(decode=False))
+    assert raw[0]["audio"]["bytes"] == encode_sound(dataset[0][0].numpy(), 16000)
+
+
+def test_other_data_sets_keep_their_order_and_sorted_classes(datasets: Any) -> None:
+    tensors = TensorDataset(torch.from_numpy(PIXELS), torch.tensor([7, 10, 7, 2, 2, 7, 10, 2, 7]))
+    theirs = to_hf(tensors)
+    assert theirs.features["label"].names == ["2", "7", "10"]
+    assert theirs["label"][:] == [1, 2, 1, 0, 0, 1, 2, 0, 1]
+    assert np.array_equal(np.asarray(theirs[5]["image"]), PIXELS[5].transpose(1, 2, 0))
+    part = to_hf(MetaDataset(tensors, labels_to_indices={"x": [6, 1], "a": [4]}))
+    assert part["label"][:] == [1, 0, 1]
+    assert np.array_equal(np.asarray(part[1]["image"]), PIXELS[4].transpose(1, 2, 0))
+
+
+def test_the_same_data_set_is_written_once_and_another_anew(datasets: Any, tmp_path: Path) -> None:
+    def files() -> set[Path]:
+        return set(tmp_path.rglob("*.arrow"))
+
+    dataset = from_arrays(PIXELS, LABELS, layout="CHW")
+    to_hf(dataset)
+    first = files()
+    assert len(first) == 1
+    to_hf(from_arrays(PIXELS, LABELS, layout="CHW"))
+    assert files() == first
+    assert everything(from_hf(to_hf(from_arrays(255 - PIXELS, LABELS, layout="CHW")), dtype=torch.uint8)) != everything(
+        dataset
+    )
+    renamed = to_hf(from_arrays(PIXELS, ["abc"[label] for label in LABELS], layout="CHW"))
+    assert renamed.features["label"].names == ["a", "b", "c"]
+    tensors = TensorDataset(torch.from_numpy(PIXELS), torch.tensor(LABELS))
+    to_hf(tensors)
+    tensors.tensors[1][:] = 4
+    assert to_hf(tensors).features["label"].names == ["4"]
+
+
+def test_what_has_no_column_type_is_refused(datasets: Any) -> None:
+    with pytest.raises(UsageError, match=r"example 0 is float64 \[2\]; give images \[C, H, W\] of 1 or 3 channels"):
+        to_hf(from_arrays(np.zeros((3, 2)), [0, 1, 2]))
