@@ -7,12 +7,13 @@ given as an argument) add to it, so that a data set of one's own is two files an
 Entries are read when they are asked for; `check_catalog` reads everything and reports every problem in one go.
 """
 
+import hashlib
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -257,7 +258,17 @@ class Catalog:
         fields = Fields(read_toml(path, problems), f"{path}: ", problems)
         record = _dataset(name, fields, file_table)
         fields.done()
-        return record
+        forms = {form.name: replace(form, tables_sha256=self._tables(name, form)) for form in record.forms.values()}
+        return replace(record, forms=forms)
+
+    def _tables(self, name: str, form: FormRecord) -> str | None:
+        """Sha256 of the tables that decide what is read of a form; None where there are none."""
+        numbers = form.options.get("numbers")
+        paths = [self._metadata("names", f"{name}.csv")]
+        if isinstance(numbers, str) and re.fullmatch(NAME, numbers):
+            paths.append(self._metadata("numbers", name, f"{numbers}.csv"))
+        contents = [path.read_bytes() for path in paths if path.is_file()]
+        return hashlib.sha256(b"\0".join(contents)).hexdigest() if contents else None
 
     def _build_benchmark(self, name: str, path: Path, problems: list[str]) -> BenchmarkRecord:
         fields = Fields(read_toml(path, problems), f"{path}: ", problems)

@@ -32,14 +32,14 @@ class UnknownNameError(UsageError):
     """No entry of that name exists.
 
     Attributes:
-        name: the name asked for.
+        name: what was asked for; anything but a string resembles no name.
         nearest: known names that resemble it, best first, at most three.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+    def __init__(self, kind: str, name: object, known: Iterable[str], *, where: str = "") -> None:
         names = sorted(known)
         folded = {known_name.casefold(): known_name for known_name in reversed(names)}
-        close = get_close_matches(name.casefold(), list(folded), n=3, cutoff=0.6)
+        close = get_close_matches(str(name).casefold(), list(folded), n=3, cutoff=0.6)
         self.name = name
         self.nearest: Sequence[str] = [folded[key] for key in close]
         if self.nearest:

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from l2l_core.errors import CacheError
@@ -55,10 +55,17 @@ def replacing(target: Path, advice: str = OTHER_ROOT) -> Iterator[Path]:
 def write_file(target: Path, content: bytes) -> None:
     """Write a file that the user asked for, whole or not at all.
 
+    Where a link stands, the file that it leads to is written; a device or a pipe is written to and not replaced.
+
     Raises:
         CacheError: it cannot be written.
     """
     advice = "choose another place"
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with writing(target.name, target, advice), target.open("wb") as stream:
+            stream.write(content)
+        return
+    target = target.resolve() if target.is_symlink() else target
     with replacing(target, advice) as part, writing(target.name, target, advice):
         part.write_bytes(content)
 
@@ -85,6 +92,13 @@ def writing(what: str, path: Path, advice: str = OTHER_ROOT) -> Iterator[None]:
         else:
             reason = _REASONS.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__
         raise CacheError(f"cannot write {what} to {path}: {reason}; {advice}") from error
+
+
+def holds(check: Callable[[], bool]) -> bool:
+    """What a path says of itself; no where it may not be looked at, which opening it then puts into words."""
+    with contextlib.suppress(OSError):
+        return check()
+    return False
 
 
 def _free(path: Path) -> str:

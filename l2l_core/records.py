@@ -82,6 +82,8 @@ class FormRecord:
         options: of the reader, beside those of ``[prepared]``.
         files: what to download; none where a user must bring the data.
         content_sha256: what the reader's ``digest`` gives for the reference files, whatever they are packed in.
+        tables_sha256: of the tables beside the entry that decide what is read: the list of numbers that the options
+            name, and what classes are called.
         package, folder: the raw files are this folder of an installed Python package instead of a download.
     """
 
@@ -91,6 +93,7 @@ class FormRecord:
     options: Mapping[str, Any]
     files: tuple[FileRecord, ...] = ()
     content_sha256: str | None = None
+    tables_sha256: str | None = None
     package: str | None = None
     folder: str | None = None
 

@@ -278,7 +278,7 @@ def open_store(path: Path) -> Store:
             raise _damaged(path, "its bounds do not fit its examples")
         if len(offsets) - 1 != len(manifest.classes):
             raise _damaged(path, f"it names {len(manifest.classes)} classes and holds {len(offsets) - 1}")
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError, RecursionError) as error:
         raise _damaged(path, f"its header is malformed ({error!r})") from None
     return store
 
@@ -308,10 +308,13 @@ def verify_store(store: Store) -> None:
     """
     header, start = _read_header(store.path)
     digest = hashlib.sha256()
-    with store.path.open("rb") as stream:
-        stream.seek(start)
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    try:
+        with store.path.open("rb") as stream:
+            stream.seek(start)
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise _damaged(store.path, f"it cannot be read ({error.strerror})") from None
     if digest.hexdigest() != store.data_sha256:
         raise _damaged(store.path, f"its data has sha256 {digest.hexdigest()} instead of {store.data_sha256}")
     found = _digest_of_all(header["__metadata__"]["manifest"], store.data_sha256, store.source)

@@ -6,13 +6,16 @@ import os
 # It counts for processes that tests start, too, and must stand before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from l2l_core.catalog import open_catalog
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import fetch, import_files, prepared_form
+from l2l_core.prepare.build import fetch, import_files
+from l2l_core.prepare.stores import prepared_form
 from tests.small import SmallData, write_small_data
 
 
@@ -65,3 +68,11 @@ def omniglot_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def small(tmp_path: Path) -> SmallData:
     """A data set in Omniglot's layout: pictures, one TOML and one CSV; see `tests.small`."""
     return write_small_data(tmp_path / "small")
+
+
+@pytest.fixture
+def csv_limit() -> Iterator[int]:
+    """Python's own limit of CSV fields, in characters, which importing scipy.io lifts for the whole process."""
+    before = csv.field_size_limit(131_072)
+    yield 131_072
+    csv.field_size_limit(before)

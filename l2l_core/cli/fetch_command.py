@@ -29,7 +29,8 @@ def run(
     """
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache
-    from l2l_core.prepare.build import fetch, prepared_form
+    from l2l_core.prepare.build import fetch
+    from l2l_core.prepare.stores import prepared_form
 
     catalog, cache = open_catalog(), Cache.at(root)
     record = catalog.dataset(dataset)

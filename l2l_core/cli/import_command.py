@@ -23,7 +23,8 @@ def run(
     """
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache
-    from l2l_core.prepare.build import edition, import_files
+    from l2l_core.prepare.build import import_files
+    from l2l_core.prepare.stores import edition
     from l2l_core.store import open_store
 
     catalog = open_catalog()

@@ -39,8 +39,8 @@ def run(
     for number, (title, entries) in enumerate(rows.items()):
         if kind is None:
             print(("\n" if number else "") + title.upper())
-        header = list(entries[0])
-        print_table(header, [[_text(value) for value in entry.values()] for entry in entries])
+        header = [column for column in entries[0] if not column.endswith("_bytes")]
+        print_table(header, [[_text(entry[column]) for column in header] for entry in entries])
 
 
 def _download(form: "FormRecord | None") -> str:
@@ -63,7 +63,7 @@ def _text(value: object) -> str:
 def _datasets(root: Root) -> list[dict[str, object]]:
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache
-    from l2l_core.prepare.build import prepared_form
+    from l2l_core.prepare.stores import prepared_form
 
     catalog, cache = open_catalog(), Cache.at(root)
     records = [catalog.dataset(name) for name in catalog.datasets]
@@ -74,6 +74,7 @@ def _datasets(root: Root) -> list[dict[str, object]]:
             "classes": record.raw.classes,
             "examples": record.raw.examples,
             "download": _download(record.download),
+            "download_bytes": (record.download.expected_bytes or None) if record.download else None,
             "licence": record.licence,
             "here": prepared_form(record, cache) is not None,
         }

@@ -40,7 +40,7 @@ def run(
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.data.datasets import load_dataset
     from l2l_core.data.generator import TaskGenerator
-    from l2l_core.errors import UnknownNameError
+    from l2l_core.errors import UnknownNameError, UsageError
     from l2l_core.evaluation.pictures import MAX_EPISODES, draw_episodes
 
     catalog = open_catalog()
@@ -60,6 +60,8 @@ def run(
     ]
     generator = TaskGenerator(dataset, *form)
     if png is not None:
+        if dataset.modality != "images":
+            raise UsageError(f"{name} holds {dataset.modality}, which --png cannot draw; leave it out")
         make_folder(png.parent, "--png")
     numbers = range(start, start + episodes)
     for first in range(0, episodes, _CHUNK):

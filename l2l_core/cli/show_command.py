@@ -57,7 +57,7 @@ def _find(name: str, root: Root) -> dict[str, Any]:
 def _dataset(name: str, root: Root) -> dict[str, Any]:
     from l2l_core.catalog import open_catalog
     from l2l_core.fetch.cache import Cache
-    from l2l_core.prepare.build import prepared_form, store_path
+    from l2l_core.prepare.stores import prepared_form, store_path
     from l2l_core.records import SUBSETS
 
     catalog = open_catalog()

@@ -97,8 +97,11 @@ class PreparedDataset(Dataset[tuple[Any, int]]):
             raise IndexError(f"{self.name} has {len(self)} examples, there is no example {index}")
         index %= len(self)
         label = int(np.searchsorted(self.class_index.starts_C, index, side="right")) - 1
-        example = self.text(index) if self.modality == "texts" else self.gather(np.array([index]))[0]
-        return example, label
+        if self.modality == "texts":
+            return self.text(index), label
+        if self.modality == "sounds":
+            return self._converted(torch.from_numpy(self._store.example(int(self._rows_M[index])).copy())), label
+        return self.gather(np.array([index]))[0], label
 
     def text(self, index: int) -> str:
         """The text of example `index`, 0 <= index < len."""
@@ -130,14 +133,23 @@ class PreparedDataset(Dataset[tuple[Any, int]]):
         tensor = torch.from_numpy(images).view(*ids.shape, *images.shape[1:])
         return tensor if self.dtype == tensor.dtype else tensor.to(self.dtype).div_(255)
 
+    @cached_property
+    def _longest(self) -> int:
+        """Samples of the longest sound, so that what a sound is padded to does not depend on its company."""
+        bounds = self._store.bounds
+        assert bounds is not None
+        return int((bounds[self._rows_M + 1] - bounds[self._rows_M]).max(initial=0))
+
     def _padded(self, rows_M: IntArray) -> Tensor:
         """Sounds, each from its beginning, `dtype` [M, longest]."""
         sounds = [self._store.example(int(row)) for row in rows_M]
-        padded = np.zeros((len(sounds), max(map(len, sounds), default=0)), np.int16)
+        padded = np.zeros((len(sounds), self._longest), np.int16)
         for place, sound in zip(padded, sounds, strict=True):
             place[: len(sound)] = sound
-        tensor = torch.from_numpy(padded)
-        return tensor if self.dtype == torch.int16 else tensor.to(self.dtype).div_(2**15)
+        return self._converted(torch.from_numpy(padded))
+
+    def _converted(self, samples: Tensor) -> Tensor:
+        return samples if self.dtype == torch.int16 else samples.to(self.dtype).div_(2**15)
 
     @cached_property
     def targets(self) -> Tensor:

@@ -25,6 +25,12 @@ from l2l_core.records import Modality
 
 SUFFIXES: Final[dict[Modality, str]] = {"images": ".png", "texts": ".txt", "sounds": ".wav"}
 _ADVICE: Final = "choose another place"
+_HELD: Final = (
+    "give images [C, H, W] of 1 or 3 channels in uint8 or float32, texts, or sounds [samples] of a data set that has "
+    "sample_rate_hz"
+)
+_EXACT_MODES: Final = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
+"""Pillow's modes of which nothing is lost when a picture is converted to another."""
 _LONGEST_NAME: Final = 100
 """Characters of a folder's name: in UTF-8 they stay below the 255 bytes that common file systems allow, and leave room
 in the 260 characters of a whole path on Windows."""
@@ -42,14 +48,15 @@ def to_folder(dataset: Dataset[Any], path: str | os.PathLike[str]) -> Path:
     which superclass. The folder appears whole or not at all.
 
     Args:
-        dataset: a prepared data set, or any that `MetaDataset` takes. Its images are uint8 or float in [0, 1],
-            [C, H, W] of 1 or 3 channels, or Pillow's; its texts str; its sounds int16 or float in [-1, 1), [samples],
-            and it has ``sample_rate_hz``.
+        dataset: a prepared data set, or any that `MetaDataset` takes. Its examples are of one kind: images, uint8 or
+            float in [0, 1], [C, H, W] of 1 or 3 channels, or Pillow's of mode 1, L, RGB or, without transparency, P;
+            texts, str; or sounds, int16 or float in [-1, 1), [samples], if it has ``sample_rate_hz``.
         path: the folder to be; if it is there, it must be empty.
 
     Raises:
         CacheError: there is something in the folder already, or it cannot be written.
-        UsageError: an example is none of that, or would have to be rounded; says which.
+        UsageError: an example is none of that, of another kind than those before, or would have to be rounded; says
+            which.
         TaskError: the data set has no examples or no classes.
     """
     import csv
@@ -63,29 +70,42 @@ def to_folder(dataset: Dataset[Any], path: str | os.PathLike[str]) -> Path:
     own = index is getattr(meta.dataset, "class_index", None)
     superclasses: Sequence[str] = (getattr(meta.dataset, "superclasses", ()) if own else ()) or [""] * len(names)
     folders = _folder_names(names)
+    modality: Modality | None = None
     with _appearing(path) as part, tqdm(desc=path.name, total=index.counts_C.sum(), disable=None) as bar:
         for row in np.argsort(index.rank_C):
             start, count = index.starts_C[row], index.counts_C[row]
             with writing(path.name, path, _ADVICE):
                 (part / folders[row]).mkdir()
             for number, i in enumerate(index.ids(np.arange(start, start + count)).tolist()):
-                modality, content = encoded(meta, i)
+                modality, content = encoded(meta, i, modality)
                 with writing(path.name, path, _ADVICE):
                     (part / folders[row] / f"{number:05}{SUFFIXES[modality]}").write_bytes(content)
                 bar.update()
         with writing(path.name, path, _ADVICE), (part / CLASSES_FILE).open("w", encoding="utf-8", newline="") as stream:
-            table = csv.writer(stream, lineterminator="\n")
+            table = csv.writer(stream)
             table.writerow(CLASSES_COLUMNS)
             table.writerows((folders[row], names[row], superclasses[row]) for row in np.argsort(index.rank_C))
     return path
 
 
-def encoded(dataset: MetaDataset, i: int) -> tuple[Modality, bytes]:
+def encoded(dataset: MetaDataset, i: int, modality: Modality | None = None) -> tuple[Modality, bytes]:
     """What example i is, and the PNG file, UTF-8 or WAV file of it.
 
+    Args:
+        dataset: where it is.
+        i: its number.
+        modality: what it must be, since those before it are; any for None.
+
     Raises:
-        UsageError: it is none of what these hold, or would have to be rounded.
+        UsageError: it is none of what these hold or not what it must be, or would have to be rounded.
     """
+    kind, content = _encoded(dataset, i)
+    if modality not in (None, kind):
+        raise UsageError(f"example {i} is of {kind}, and those before it of {modality}; give examples of one kind")
+    return kind, content
+
+
+def _encoded(dataset: MetaDataset, i: int) -> tuple[Modality, bytes]:
     example = dataset[i][0]
     if isinstance(example, str):
         try:
@@ -93,21 +113,36 @@ def encoded(dataset: MetaDataset, i: int) -> tuple[Modality, bytes]:
         except UnicodeEncodeError as error:
             raise UsageError(f"example {i} has half a character, {error.object[error.start]!r}; mend it") from None
     if isinstance(example, Image.Image):
-        return "images", _png(example.convert("L" if example.mode in ("1", "L") else "RGB"))
-    array = example.numpy(force=True) if isinstance(example, Tensor) else np.asarray(example)
-    if array.ndim == 3 and array.shape[0] in (1, 3):
+        return "images", _png(_exact(example, i), i)
+    try:
+        array = example.numpy(force=True) if isinstance(example, Tensor) else np.asarray(example)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"example {i} is no array of numbers that files hold ({error}); {_HELD}") from None
+    numeric = array.dtype.kind in "buif"
+    if numeric and array.ndim == 3 and array.shape[0] in (1, 3):
         pixels = _whole(array, np.uint8, 255, f"example {i}, an image,")
-        return "images", _png(Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy()))
+        picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
+        return "images", _png(picture, i)
     rate = getattr(dataset.dataset, "sample_rate_hz", None)
-    if array.ndim == 1 and rate is not None:
+    if numeric and array.ndim == 1 and rate is not None:
         return "sounds", encode_sound(_whole(array, np.int16, 2**15, f"example {i}, a sound,"), rate)
-    raise UsageError(
-        f"example {i} is {array.dtype} {list(array.shape)}; give images [C, H, W] of 1 or 3 channels, texts, or sounds "
-        "[samples] of a data set that has sample_rate_hz"
-    )
+    raise UsageError(f"example {i} is {array.dtype} {list(array.shape)}; {_HELD}")
 
 
-def _png(picture: Image.Image) -> bytes:
+def _exact(picture: Image.Image, i: int) -> Image.Image:
+    """A picture in mode L or RGB, once nothing is lost by it."""
+    transparent = picture.mode == "P" and picture.has_transparency_data
+    if picture.mode not in _EXACT_MODES or transparent:
+        raise UsageError(
+            f"example {i} is a picture of mode {picture.mode}{' with transparency' * transparent}, of which L or RGB "
+            "would lose a part; convert it to one of them as you see fit"
+        )
+    return picture.convert(_EXACT_MODES[picture.mode])
+
+
+def _png(picture: Image.Image, i: int) -> bytes:
+    if 0 in picture.size:
+        raise UsageError(f"example {i} is an image of {picture.height}x{picture.width} pixels; leave it out")
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return stream.getvalue()
@@ -115,8 +150,8 @@ def _png(picture: Image.Image) -> bytes:
 
 def _whole(array: npt.NDArray[Any], dtype: type[np.integer[Any]], scale: int, what: str) -> npt.NDArray[Any]:
     """The array as that type, floats times `scale`, once nothing is lost by it."""
-    if array.dtype == dtype:
-        return array
+    if array.dtype == dtype or not array.size:
+        return array.astype(dtype, copy=False)
     if array.dtype.kind == "f":
         scaled, limits = array * scale, np.iinfo(dtype)
         whole = np.rint(scaled)

@@ -18,7 +18,7 @@ from l2l_core.data.datasets import DTYPES, MetaDataset, PreparedDataset
 from l2l_core.data.export import encoded
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray
-from l2l_core.errors import ContentError, FetchError, TaskError, UnknownNameError, UsageError
+from l2l_core.errors import ContentError, FetchError, L2LError, TaskError, UnknownNameError, UsageError
 from l2l_core.prepare.held import HeldModality
 from l2l_core.prepare.own import picture_options, subset_called
 from l2l_core.prepare.pictures import PictureOptions, open_picture, to_array
@@ -163,7 +163,7 @@ def from_hf(
             raise FetchError(
                 f"datasets.load_dataset({name!r}) failed ({error}); check the name and the network"
             ) from error
-    pictures = picture_options(image_size or 1, mode, resample)
+    pictures = picture_options(1 if image_size is None else image_size, mode, resample)
 
     def one(rows: Any, name: str) -> HFDataset:
         if not isinstance(rows, hf.Dataset):
@@ -209,7 +209,8 @@ def to_hf(dataset: Dataset[Any]) -> Any:
         dataset: as for `to_folder`. The examples stay in their order.
 
     Raises:
-        UsageError: an example would have to be rounded, or is of another kind; or ``datasets`` is missing.
+        UsageError: an example has no column type, is of another kind than those before, or would have to be rounded;
+            or ``datasets`` is missing.
         TaskError: the data set has no examples or no classes.
     """
     hf = _package()
@@ -224,10 +225,11 @@ def to_hf(dataset: Dataset[Any]) -> Any:
 
     def rows() -> Iterator[dict[str, Any]]:
         for i, label in zip(ids_M.tolist(), labels_M.tolist(), strict=True):
-            kind, content = encoded(meta, i)
-            if kind != modality:
-                raise UsageError(f"example {i} is of {kind}, and the first of {modality}; give data of one kind")
-            yield {column: content.decode() if kind == "texts" else {"bytes": content, "path": None}, "label": label}
+            _, content = encoded(meta, i, modality)
+            yield {
+                column: content.decode() if modality == "texts" else {"bytes": content, "path": None},
+                "label": label,
+            }
 
     values = {
         "images": hf.Image(),
@@ -243,7 +245,12 @@ def to_hf(dataset: Dataset[Any]) -> Any:
         name = hashlib.sha256(f"{VERSION} {inner.fingerprint}".encode()).hexdigest()
     else:
         name = uuid.uuid4().hex
-    written = hf.Dataset.from_generator(rows, features=features, fingerprint=name[:16])
+    try:
+        written = hf.Dataset.from_generator(rows, features=features, fingerprint=name[:16])
+    except hf.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, L2LError):
+            raise error.__cause__ from None
+        raise
     if modality == "sounds":
         return written.cast_column(column, hf.Audio(sampling_rate=getattr(inner, "sample_rate_hz", None)))
     return written

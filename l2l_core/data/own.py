@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -17,8 +17,8 @@ from l2l_core.data.labels import LabelOf, labels_of, plain_labels
 from l2l_core.errors import UnknownNameError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.held import hold_arrays, hold_texts
-from l2l_core.prepare.own import csv_store, folder_store, picture_options, read_pairs
-from l2l_core.records import SUBSETS, Subset
+from l2l_core.prepare.own import csv_store, folder_store, picture_options, read_pairs, whole_number
+from l2l_core.records import SUBSETS, Modality, Subset
 from l2l_core.store import Store
 
 Layout: TypeAlias = Literal["CHW", "HWC", "HW"]
@@ -34,14 +34,15 @@ def from_folder(
     mode: str = "RGB",
     resample: str = "bilinear",
     class_depth: int = 1,
-    classes: Collection[str] | None = None,
+    classes: Iterable[str] | None = None,
     dtype: torch.dtype = torch.float32,
     root: str | os.PathLike[str] | None = None,
 ) -> PreparedDataset:
     """The data set in a folder, or in an archive (zip, tar), with one folder a class, such as ``cat/1.png``.
 
-    Pictures, or else WAV files, or else .txt files are its examples; other files do not matter. It is prepared once,
-    into a store in the cache, which later calls open; where a file was added, removed or changed, it is prepared anew.
+    Pictures, or else WAV files, or else .txt files are its examples; other files do not matter, nor do folders whose
+    names begin with a dot. It is prepared once, into a store in the cache, which later calls open; where a file was
+    added, removed or changed, it is prepared anew, and the store of before is removed.
     A file ``classes.csv`` beside the class folders, as `to_folder` writes it, says what the classes are called.
 
     Args:
@@ -66,10 +67,11 @@ def from_folder(
     """
     if subset is not None and subset not in SUBSETS:
         raise UsageError(f"subset {subset!r} is none of {', '.join(SUBSETS)}; None takes everything")
-    if class_depth < 1:
-        raise UsageError(f"class_depth is {class_depth}; give at least 1")
+    depth = whole_number(class_depth)
+    if depth is None or depth < 1:
+        raise UsageError(f"class_depth is {class_depth!r}; give a whole number, at least 1")
     pictures = None if image_size is None else picture_options(image_size, mode, resample)
-    store = folder_store(Path(path), Cache.at(root), subset=subset, class_depth=class_depth, pictures=pictures)
+    store = folder_store(Path(path), Cache.at(root), subset=subset, class_depth=depth, pictures=pictures)
     return _opened(store, classes, subset, dtype)
 
 
@@ -83,7 +85,7 @@ def from_csv(
     image_size: int | tuple[int, int] | None = None,
     mode: str = "RGB",
     resample: str = "bilinear",
-    classes: Collection[str] | None = None,
+    classes: Iterable[str] | None = None,
     dtype: torch.dtype = torch.float32,
     root: str | os.PathLike[str] | None = None,
 ) -> PreparedDataset:
@@ -96,17 +98,21 @@ def from_csv(
         file_column: the column of picture files; or
         text_column: the column of texts.
         label_column: the column of class names.
-        folder: what picture files are relative to; None for the folder of the CSV file.
-        image_size, mode, resample, classes, dtype, root: as for `from_folder`.
+        folder: what picture files are relative to; None for the folder of the CSV file. Of no meaning for texts.
+        image_size, mode, resample, root: as for `from_folder`. Of no meaning for texts, and an image_size is refused.
+        classes, dtype: as for `from_folder`.
 
     Raises:
-        UsageError: an argument that cannot be, or no image_size for pictures.
+        UsageError: an argument that cannot be; no image_size for pictures, or one for texts.
         UnknownNameError: there is no column of that name, or no class of a name in `classes`.
         ContentError: the CSV file cannot be read, or a picture; names it.
         CacheError: the store cannot be written.
     """
     path = Path(path)
     if text_column is not None and file_column is None:
+        if image_size is not None:
+            raise UsageError(f"{path.name}: image_size is {image_size!r}, but texts have none; leave it out")
+        _check_dtype(path.stem, "texts", dtype)
         texts, labels = zip(*read_pairs(path, text_column, label_column), strict=True)
         held = hold_texts(path.stem, texts, labels)
         return PreparedDataset(held, _chosen(path.stem, held.classes, classes), dtype=dtype)
@@ -145,12 +151,15 @@ def from_arrays(
         name: what to call the data set in messages.
 
     Raises:
-        UsageError: the arrays are not of one shape, of a type that no tensor has or another layout, or there are more
-            or fewer labels.
+        UsageError: the arrays are not of one shape, of a type that NumPy or torch does not have, or another layout;
+            or there are no labels, or more or fewer.
         TaskError: there is no example, or a label is neither a whole number nor a text.
     """
     array = _array(examples, name)
-    labels = plain_labels(labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels)
+    listed = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels
+    if not isinstance(listed, Iterable) or isinstance(listed, str):
+        raise UsageError(f"{name}: labels is {_short(labels)}; give a list, array or tensor of one label an example")
+    labels = plain_labels(listed)
     if len(array) != len(labels):
         raise UsageError(f"{name}: {len(array):,} examples have {len(labels):,} labels; give one label an example")
     if layout is not None:
@@ -225,40 +234,48 @@ def from_torch(
     return MetaDataset(dataset, indices_to_labels=dict(enumerate(labels)))
 
 
-def _opened(
-    store: Store, classes: Collection[str] | None, subset: Subset | None, dtype: torch.dtype
-) -> PreparedDataset:
+def _opened(store: Store, classes: Iterable[str] | None, subset: Subset | None, dtype: torch.dtype) -> PreparedDataset:
     about = store.manifest
-    if dtype not in DTYPES[about.modality]:
-        allowed = ", ".join(map(str, DTYPES[about.modality]))
-        raise UsageError(f"{about.dataset}: dtype {dtype} is none of {allowed}")
+    _check_dtype(about.dataset, about.modality, dtype)
     chosen = _chosen(about.dataset, about.classes, classes)
     return PreparedDataset(store, chosen, about.recipe["superclasses"], subset=subset, dtype=dtype)
 
 
-def _chosen(name: str, known: Sequence[str], classes: Collection[str] | None) -> Collection[str]:
+def _check_dtype(name: str, modality: Modality, dtype: torch.dtype) -> None:
+    if dtype not in DTYPES[modality]:
+        raise UsageError(f"{name}: dtype {dtype} is none of {', '.join(map(str, DTYPES[modality]))}")
+
+
+def _chosen(name: str, known: Sequence[str], classes: Iterable[str] | None) -> Sequence[str]:
     if classes is None:
         return known
-    if not classes:
+    listed = isinstance(classes, Iterable) and not isinstance(classes, str)
+    names = list(classes) if listed else []
+    if not listed or not all(isinstance(each, str) for each in names):
+        raise UsageError(f"{name}: classes is {_short(classes)}; give a list of names, such as [{known[0]!r}]")
+    if not names:
         raise UsageError(f"{name}: classes names none; name at least one, or leave it out")
-    names = set(known)
-    for each in classes:
-        if each not in names:
+    all_names = set(known)
+    for each in names:
+        if each not in all_names:
             raise UnknownNameError("class", each, known, where=f"of {name}")
-    return classes
+    return names
 
 
 def _array(examples: Any, name: str) -> npt.NDArray[Any]:
     """The examples as an array that torch can take."""
     try:
-        array = examples.detach().cpu().numpy() if isinstance(examples, Tensor) else np.asarray(examples)
+        if isinstance(examples, Sequence):
+            examples = [each.numpy(force=True) if isinstance(each, Tensor) else each for each in examples]
+        array = examples.numpy(force=True) if isinstance(examples, Tensor) else np.asarray(examples)
         if array.ndim == 0:
             raise ValueError("a single number")
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         torch.from_numpy(array[:0].copy())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"{name}: the examples are no array of numbers ({error}); give one array [M, …], and texts to from_iterable"
+            f"{name}: the examples make no NumPy array of numbers ({error}); give one array [M, …] of one type that "
+            "NumPy has, such as float32, and texts to from_iterable"
         ) from None
     return array
 

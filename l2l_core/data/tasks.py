@@ -135,8 +135,9 @@ class TaskDataset(Dataset[Any]):
         task_collate: makes a task of a list of its (input, label) examples; None stacks them.
         seed: 0 <= seed < 2**64; None draws one from the operating system (read it from ``.seed``).
 
-    ``tasks[i]`` is task i: inputs [M, …] and labels int64 [M] after `LoadData`, else example ids int64 [M].
-    ``tasks.batch(indices)`` is the same for B tasks at once: [B, M, …] and [B, M].
+    ``tasks[i]`` is task i: inputs [M, …] (a list of M texts) and labels int64 [M] after `LoadData`, else example ids
+    int64 [M]. ``tasks.batch(indices)`` is the same for B tasks at once: [B, M, …] and [B, M]. (Torch's own collating
+    turns lists of texts inside out: give a DataLoader of texts ``collate_fn=list``, or take batches here.)
 
     Different from learn2learn: task i does not depend on the order of access; a number beyond `num_tasks` is an
     IndexError; loops may nest; it pickles; and ``len`` of an endless set is a TypeError instead of 1, since a loader
@@ -155,6 +156,7 @@ class TaskDataset(Dataset[Any]):
         task_collate: Callable[[list[Any]], Any] | None = None,
         seed: int | None = None,
     ) -> None:
+        num_tasks = _whole("num_tasks", num_tasks)
         if num_tasks < -1 or num_tasks == 0:
             raise UsageError(f"num_tasks is {num_tasks}; give a positive number, or -1 for an endless set")
         self.dataset = dataset if isinstance(dataset, MetaDataset) else MetaDataset(dataset)
@@ -266,8 +268,18 @@ class TaskDataset(Dataset[Any]):
 
 
 def _stacked(examples: list[Any]) -> Any:
-    """A task of its (input, label) examples: inputs stacked, or a list of texts; and labels, int64 [M]."""
-    stacked = default_collate(examples)
+    """A task of its (input, label) examples: inputs stacked, or a list of texts; and labels, int64 [M].
+
+    Raises:
+        TaskError: the inputs are not alike, or nothing that torch can stack.
+    """
+    try:
+        stacked = default_collate(examples)
+    except (TypeError, RuntimeError) as error:
+        raise TaskError(
+            f"the examples of a task cannot be stacked ({str(error).splitlines()[0]}); give the data set a transform "
+            "that makes tensors of one shape of them, or give a task_collate"
+        ) from error
     return (list(stacked[0]), stacked[1]) if isinstance(examples[0][0], str) else stacked
 
 

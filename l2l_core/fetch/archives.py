@@ -18,7 +18,7 @@ from l2l_core.errors import ArchiveError
 from l2l_core.fetch.entries import Entries, is_litter, refuse_files_that_are_folders
 from l2l_core.fetch.spans import CHUNK_BYTES, Content, DamagedError, LooseFile, NamedFile, OpenFile, Span, spooled
 from l2l_core.fetch.tars import BLOCK_BYTES, add_inner_tar, add_tar, is_tar
-from l2l_core.fetch.zips import ZipFile, add_zip
+from l2l_core.fetch.zips import ZipFile, add_zip, count_listed
 
 Data = TypeVar("Data", bytes, memoryview)
 
@@ -71,6 +71,9 @@ _NO_DATA: Final = {
 }
 """What a single file is not allowed to be: what servers send instead of it, and archives that are not read here."""
 
+MAX_READ_BYTES: Final = 256 << 20
+"""Of one file that is read into memory: a kilobyte of zip inflates to a megabyte. The larger ones are viewed."""
+
 _INFLATED_HEADERS_BYTES: Final = 4096
 """Allowed an entry of a compressed tar beside its bytes: header, long name, padding."""
 
@@ -96,10 +99,10 @@ class Tree(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """What a file holds; safe to call from several threads.
+        """What a file of up to 256 MiB holds; safe to call from several threads.
 
         Raises:
-            ArchiveError: there is no file of that name, or it is damaged.
+            ArchiveError: there is no file of that name, or it is damaged or larger.
         """
         ...
 
@@ -137,8 +140,9 @@ def open_tree(path: Path, *, max_entries: int, max_bytes: int, scratch: Path | N
 
     Raises:
         ArchiveError: the path is neither, or cannot be read; the archive is cut off, damaged or encrypted; a name is
-            unsafe (absolute, with ``..``, a drive letter, a backslash or NUL) or stands twice; there is a link or a
-            device; one of the two limits is passed; a file is not what its name says, but a web page for example.
+            unsafe (absolute, with ``..``, a drive letter, a backslash or NUL), too long, not UTF-8, or stands twice;
+            there is a link or a device; one of the two limits is passed; a file is not what its name says, but a web
+            page for example.
         CacheError: what has to be inflated cannot be written to the scratch folder.
     """
     entries = Entries(path.name or str(path), max_entries, max_bytes)
@@ -225,6 +229,11 @@ class _Listing:
         return self._file(name).size
 
     def read(self, name: str) -> bytes:
+        if self.size(name) > MAX_READ_BYTES:
+            raise ArchiveError(
+                f"{name!r} in {self.name} has {self.size(name):,} bytes, more than the {MAX_READ_BYTES:,} "
+                "that a file of its kind may have; get the data again"
+            )
         return self._got(name, lambda file: file.read())
 
     def view(self, name: str) -> memoryview:
@@ -386,6 +395,8 @@ def _add_zip(entries: Entries, path: Path, file: OpenFile, kind: str, scratch: P
     from zipfile import BadZipFile
     from zipfile import ZipFile as TableOfContents
 
+    # Asked before, since `zipfile` makes an object of each.
+    entries.allow(count_listed(file))
     try:
         with file.stream() as stream, TableOfContents(stream) as table:
             infos, table_at = table.infolist(), table.start_dir

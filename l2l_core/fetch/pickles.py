@@ -27,13 +27,19 @@ import numpy.typing as npt
 from l2l_core.errors import ArchiveError, ContentError
 
 MAX_OBJECTS: Final = 20_000_000
-"""Four times what the largest of the known pickles, 448,695 arrays, needs; so many small objects fill a gigabyte."""
+"""Of instructions, and again of objects with containers counted as below. The largest of the known pickles, of 448,695
+arrays, has 6 to 15 million instructions, by its protocol. At the worst both limits together fill three gigabytes."""
+
+_CONTAINER_OBJECTS: Final = 8
+_TUPLE_OBJECTS: Final = 4
+"""What a container counts as: an empty set takes 400 bytes, where a number takes 40. An array brings four tuples."""
 
 MAX_DEPTH: Final = 100
 """Containers in one another. Data sets have four; thousands would exhaust the stack of whoever walks through them."""
 
 _MAX_NUMBER_BYTES: Final = 1024
 _MAX_NAME_BYTES: Final = 1024
+_MAX_DIMENSIONS: Final = 64  # numpy's own limit
 _LAZY_BYTES: Final = 256
 """From here on bytes and texts are left where they are until somebody needs them: most belong to an array."""
 
@@ -42,7 +48,8 @@ _DTYPE: Final = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU][0-9]{1,9}|
 _BYTE_ORDERS: Final[dict[str, Literal["<", ">", "=", "|"]]] = {"<": "<", ">": ">", "=": "=", "|": "|"}
 _LATIN_1: Final = frozenset({"latin1", "latin-1", "iso-8859-1"})
 _KEY_INTEGERS: Final = range(-(2**63), 2**64)  # of longer ones, any number can be made to collide in a dict
-_KEYS: Final = frozenset({type(None), bool, float, complex, str, bytes})
+_MAX_KEY_LETTERS: Final = 4096  # of a text that is compared again and again with one that is the same
+_MAX_NUMBER_KEYS: Final = 100_000  # numbers whose hashes are near one another can be found; those of texts are random
 _CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset, np.ndarray})
 
 
@@ -155,7 +162,8 @@ class _Machine:
         self._memo: list[Any] = [_NOTHING]
         self._far: dict[int, Any] = {}
         self._max_objects = self._objects_left = max_objects
-        self._bytes_left = 2 * len(data)  # out of a text, and into what holds it
+        self._bytes_left = 3 * len(data)  # out of a text, through a check, and into what holds it
+        self._number_keys_left = _MAX_NUMBER_KEYS
         self._bytes = np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8)
 
     def run(self) -> Any:
@@ -203,12 +211,17 @@ class _Machine:
                 return bytes(self.data[start : self.at - 1])
             if self.at >= self.end:
                 raise _CutError
-            size = _CHUNK_BYTES
+            size = min(8 * size, _CHUNK_BYTES)
 
     # What stands on the stack, and what it becomes.
 
     def push(self, value: Any) -> None:
         """Put a value on the stack."""
+        self.stack.append(value)
+
+    def push_container(self, value: Any) -> None:
+        """Put a list, dict or set on the stack that is new."""
+        self.charge(objects=_CONTAINER_OBJECTS)
         self.stack.append(value)
 
     def push_stretch(self, kind: type[bytes] | type[bytearray] | type[str], size: int) -> None:
@@ -255,6 +268,7 @@ class _Machine:
 
     def tuple_of(self, items: list[Any]) -> tuple[Any, ...]:
         """A tuple, in which names and stretches are left as they are for whoever takes it as arguments."""
+        self.charge(objects=_TUPLE_OBJECTS)
         if _INTERNAL.isdisjoint(map(type, items)):
             return tuple(items)
         return _Arguments(item if type(item) in (_Name, _Stretch) else self.value(item) for item in items)
@@ -287,13 +301,18 @@ class _Machine:
         target.update(zip(self.keys(items[::2]), items[1::2], strict=True))
 
     def keys(self, items: list[Any]) -> list[Any]:
-        """The items, which may be keys of a dict or members of a set: to hash them takes no time and no depth."""
-        if not _KEYS.issuperset(map(type, items)):
-            for item in items:
-                for part in item if type(item) is tuple else (item,):
-                    plain = type(part) in _KEYS or isinstance(part, np.generic)
-                    if not (plain or (type(part) is int and part in _KEY_INTEGERS)):
-                        raise _DamagedError(f"a {type(item).__name__} as a key")
+        """The items, which may be keys of a dict or members of a set: to hash and compare them takes no time."""
+        for item in items:
+            kind = type(item)
+            if kind is str or kind is bytes:
+                if len(item) > _MAX_KEY_LETTERS:
+                    raise _DamagedError(f"a key of {len(item):,} letters")
+            elif kind is float or (kind is int and item in _KEY_INTEGERS):
+                self._number_keys_left -= 1
+            elif kind is not bool and item is not None:
+                raise _DamagedError(f"a {kind.__name__} as a key")
+        if self._number_keys_left < 0:
+            raise _RefusedError(f"has more than {_MAX_NUMBER_KEYS:,} numbers as keys")
         return items
 
     # The memo.
@@ -368,6 +387,8 @@ class _Machine:
         """An array over bytes of the pickle, of other bytes, or of the objects in a list."""
         if not (isinstance(dtype, np.dtype) and type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)):
             raise _DamagedError("an array of no dtype or shape")
+        if len(shape) > _MAX_DIMENSIONS:
+            raise _DamagedError(f"an array of {len(shape):,} dimensions")
         count = math.prod(shape)
         if dtype.hasobject:
             if type(raw) is not list or len(raw) != count:
@@ -376,7 +397,7 @@ class _Machine:
             objects = np.empty(count, object)
             for i, item in enumerate(raw):  # all at once, numpy would look into the items
                 objects[i] = item
-            return objects.reshape(shape, order=order)
+            return objects.reshape(shape)  # numpy writes them row by row, whatever the order in memory was
         is_stretch = type(raw) is _Stretch and raw.kind is not str
         if not is_stretch and not isinstance(raw, bytes | bytearray):
             raise _DamagedError("an array without bytes")
@@ -384,10 +405,11 @@ class _Machine:
         if size != count * dtype.itemsize:
             raise _DamagedError(f"an array of {count:,} × {dtype.itemsize} bytes with {size:,} of them")
         if dtype.kind == "U":
+            self.charge(size=size)
             _check_characters(np.ndarray(size // 4, np.dtype("u4").newbyteorder(dtype.byteorder), buffer, start))
         if count > 1 and not dtype.itemsize:  # numpy would give each a byte
             raise _DamagedError("an array of many empty texts")
-        array = np.ndarray(shape, dtype, buffer, start, order=order) if size else np.empty(shape, dtype, order)
+        array = np.ndarray(shape, dtype, buffer, start, order=order) if size else np.zeros(shape, dtype, order)
         array.flags.writeable = False
         return array
 
@@ -537,7 +559,7 @@ def _items(machine: _Machine, arguments: tuple[Any, ...]) -> list[Any]:
     [items] = arguments or [[]]
     if type(items) is not list:
         raise _DamagedError("a container made of no list")
-    machine.charge(objects=len(items))
+    machine.charge(objects=len(items) + _CONTAINER_OBJECTS)
     return items
 
 
@@ -635,7 +657,7 @@ def _refuse_object(machine: _Machine, kind: Any) -> None:
 
 def _dict(machine: _Machine) -> None:
     items = machine.marked()
-    machine.push({})
+    machine.push_container({})
     machine.update(items)
 
 
@@ -676,22 +698,22 @@ _BY_OPCODE: Final[dict[bytes, Callable[[_Machine], Any]]] = {
     b"\x8c": lambda m: m.push_stretch(str, m.number(_U1)),
     b"\x8d": lambda m: m.push_stretch(str, m.number(_U8)),
     # containers
-    b"]": lambda m: m.push([]),
+    b"]": lambda m: m.push_container([]),
     b"a": lambda m: m.extend(m.last(1)),
     b"e": lambda m: m.extend(m.marked()),
-    b"l": lambda m: m.push(m.values(m.marked())),
+    b"l": lambda m: m.push_container(m.values(m.marked())),
     b")": lambda m: m.push(()),
     b"t": lambda m: m.push(m.tuple_of(m.marked())),
     b"\x85": lambda m: m.push(m.tuple_of(m.last(1))),
     b"\x86": lambda m: m.push(m.tuple_of(m.last(2))),
     b"\x87": lambda m: m.push(m.tuple_of(m.last(3))),
-    b"}": lambda m: m.push({}),
+    b"}": lambda m: m.push_container({}),
     b"d": _dict,
     b"s": lambda m: m.update(m.last(2)),
     b"u": lambda m: m.update(m.marked()),
-    b"\x8f": lambda m: m.push(set()),
+    b"\x8f": lambda m: m.push_container(set()),
     b"\x90": lambda m: m.extend(m.marked()),
-    b"\x91": lambda m: m.push(frozenset(m.keys(m.values(m.marked())))),
+    b"\x91": lambda m: m.push_container(frozenset(m.keys(m.values(m.marked())))),
     # the memo
     b"g": lambda m: m.push(m.remembered(int(m.line(_MAX_NUMBER_BYTES)))),
     b"h": lambda m: m.push(m.remembered(m.number(_U1))),

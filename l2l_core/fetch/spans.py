@@ -169,7 +169,8 @@ def spooled(pieces: Iterable[bytes], what: str, scratch: Path | None) -> OpenFil
     Args:
         pieces: what to write, in order; errors of theirs pass through.
         what: what they are, for a message.
-        scratch: the folder whose disk they are written to; the system's temporary folder for None.
+        scratch: the folder whose disk they are written to, which need not be there and is not made; the system's
+            temporary folder for None.
 
     Raises:
         CacheError: they cannot be written.
@@ -180,8 +181,9 @@ def spooled(pieces: Iterable[bytes], what: str, scratch: Path | None) -> OpenFil
     advice = "choose another folder with TMPDIR" if scratch is None else OTHER_ROOT
     with ExitStack() as opened:
         with writing(what, folder, advice):
-            folder.mkdir(parents=True, exist_ok=True)
-            file = opened.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0))
+            # A folder that is not there would be made on the disk of the nearest that is.
+            there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+            file = opened.enter_context(tempfile.TemporaryFile(dir=there, buffering=0))
         for piece in pieces:
             with writing(what, folder, advice):
                 while piece := piece[file.write(piece) :]:

@@ -23,6 +23,11 @@ inflates to."""
 
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000  # flags: the member, strongly, and the table of contents
 _HEADER: Final = struct.Struct("<4s22xHH")  # before a member's data: signature, lengths of name and of extra field
+_LISTED: Final = b"PK\x01\x02"  # before each entry of the table of contents
+_END: Final = struct.Struct("<4s8xL6x")  # after the table: signature, size of the table; then a comment
+_LOCATOR: Final = struct.Struct("<4s4xQ4x")  # before that, where sizes need 64 bits: signature, offset of
+_END_64: Final = struct.Struct("<4s36xQ8x")  # what is usually before the locator: signature, size of the table
+_MAX_COMMENT_BYTES: Final = 0xFFFF
 
 
 class ZipFile:
@@ -49,10 +54,11 @@ class ZipFile:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """Content of a zip file: the offset of its header, its size packed and unpacked, and its checksum."""
+    """Content of a zip file: where its header begins and the next one, its size packed and unpacked, its checksum."""
 
     archive: ZipFile
     header: int
+    end: int
     packed: int
     size: int
     crc: int
@@ -84,7 +90,11 @@ class _Member:
         signature, name, extra = _HEADER.unpack(head)
         if signature != b"PK\x03\x04":
             raise DamagedError("there is no header where the table of contents says")
-        return self.header + _HEADER.size + int(name) + int(extra)
+        start = self.header + _HEADER.size + int(name) + int(extra)
+        # The lengths in the header are not those of the table: bombs use them to share one kernel among all members.
+        if start + self.packed > self.end:
+            raise DamagedError("it shares its bytes with what follows it")
+        return start
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, checked in the end; one more where there are more than are listed, so that no bomb goes off."""
@@ -130,6 +140,7 @@ def add_zip(entries: Entries, archive: ZipFile, infos: Sequence["ZipInfo"], tabl
         DamagedError: a tar inside is cut off or damaged.
         OSError: the file cannot be read.
     """
+    ends = _ends(entries, infos, table)
     for info in infos:
         # `zipfile` cuts a name at its first NUL and, on Windows, turns backslashes: check what the archive really says.
         entries.checked(info.orig_filename)
@@ -148,19 +159,63 @@ def add_zip(entries: Entries, archive: ZipFile, infos: Sequence["ZipInfo"], tabl
                 "which is not read here; pack it again with plain zip"
             )
         deflated = info.compress_type == _DEFLATED
-        member = _Member(archive, info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
+        at = info.header_offset
+        member = _Member(archive, at, ends[at], info.compress_size, info.file_size, info.CRC, deflated)
         if deflated or not add_inner_tar(entries, name, archive.source, member.data(), member.size):
             entries.count(info.file_size)
             entries.file(name, member, info.filename)
-    _refuse_overlaps(entries, infos, table)
 
 
-def _refuse_overlaps(entries: Entries, infos: Sequence["ZipInfo"], table: int) -> None:
-    """Nothing, where no two members share bytes, as those of bombs do that are made of one kernel."""
-    end, last = 0, ""
-    for info in sorted(infos, key=lambda info: info.header_offset):
-        if info.header_offset < end:
-            raise entries.unsafe(info.filename, f"shares its bytes with {last!r}")
-        end, last = info.header_offset + _HEADER.size + info.compress_size, info.filename
-    if end > table:
-        raise entries.unsafe(last, "shares its bytes with the table of contents")
+def count_listed(file: OpenFile) -> int:
+    """How many entries the table of contents of a zip file has at the most; 0 where there is none.
+
+    The number that the file gives may be wrong, so this counts the marks before the entries.
+    """
+    start = max(0, file.size - _END.size - _MAX_COMMENT_BYTES)
+    tail = file.read(start, _END.size + _MAX_COMMENT_BYTES)
+    # As `zipfile` looks for it: at the very end without a comment, else the last of its signatures.
+    found = len(tail) - _END.size
+    if not (tail[found:].startswith(b"PK\x05\x06") and tail.endswith(b"\0\0")):
+        found = tail.rfind(b"PK\x05\x06")
+    if found < 0 or found + _END.size > len(tail):
+        return 0
+    end = start + found
+    listed, kept = 0, b""
+    for at in range(max(0, _table_start(file, end, int(_END.unpack_from(tail, found)[1]))), end, CHUNK_BYTES):
+        piece = kept + file.read(at, min(end - at, CHUNK_BYTES))
+        listed += piece.count(_LISTED)
+        kept = piece[1 - len(_LISTED) :]
+    return listed
+
+
+def _table_start(file: OpenFile, end: int, size: int) -> int:
+    """Where the table of contents begins, at the soonest, that has so many bytes before the record at an offset."""
+    located = file.read(max(0, end - _LOCATOR.size), _LOCATOR.size)
+    if not (located.startswith(b"PK\x06\x07") and len(located) == _LOCATOR.size <= end):
+        return end - size
+    # Versions of `zipfile` differ in where they look for the longer record.
+    usual, told = end - _LOCATOR.size - _END_64.size, int(_LOCATOR.unpack(located)[1])
+    starts = [] if _size_64(file, usual) is not None else [end - size]
+    starts += [at - size_64 for at in (usual, told) if (size_64 := _size_64(file, at)) is not None]
+    return min(starts)
+
+
+def _size_64(file: OpenFile, at: int) -> int | None:
+    record = file.read(at, _END_64.size) if 0 <= at < file.size else b""
+    return int(_END_64.unpack(record)[1]) if len(record) == _END_64.size and record.startswith(b"PK\x06\x06") else None
+
+
+def _ends(entries: Entries, infos: Sequence["ZipInfo"], table: int) -> dict[int, int]:
+    """Offset of each member's header to the end of its room, which is the next header or the table of contents.
+
+    Raises:
+        ArchiveError: two members share bytes, as those of bombs do that are made of one kernel.
+    """
+    ends: dict[int, int] = {}
+    following, after = table, "the table of contents"
+    for info in sorted(infos, key=lambda info: info.header_offset, reverse=True):
+        if info.header_offset + _HEADER.size + info.compress_size > following:
+            raise entries.unsafe(info.filename, f"shares its bytes with {after}")
+        ends[info.header_offset] = following
+        following, after = info.header_offset, repr(info.filename)
+    return ends

@@ -2,16 +2,18 @@
 
 A store is prepared once. Its name holds a digest of everything that decides its content: names, sizes and times of
 change of the files, the options, and the versions of this module and of the format. So what has changed is prepared
-anew, and what has not is opened without reading an example.
+anew, in the place of what it was before, and what has not is opened without reading an example.
 """
 
 import csv
 import hashlib
+import io
 import json
+import operator
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +25,12 @@ import numpy.typing as npt
 from l2l_core.errors import ArchiveError, ContentError, StoreError, UnknownNameError, UsageError
 from l2l_core.fetch.archives import open_tree
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import write_raw
 from l2l_core.prepare.pictures import CHANNELS, FILTERS, MAX_SIDE, PictureOptions, decode, is_picture
 from l2l_core.prepare.readers import RawDataset
 from l2l_core.prepare.readers._members import SourceDigest, said_of
+from l2l_core.prepare.readers.csv_text import long_fields
 from l2l_core.prepare.sounds import SUFFIX, decode_sound
+from l2l_core.prepare.write import write_raw
 from l2l_core.records import Modality, Subset
 from l2l_core.store import FORMAT_VERSION, Manifest, Store, open_store
 
@@ -82,6 +85,14 @@ def subset_called(name: str) -> Subset | None:
     return _SPELLINGS.get(name.casefold())
 
 
+def whole_number(value: Any) -> int | None:
+    """The value as an int; None where it is no whole number, as 8.0 and True are none, and NumPy's integers are."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
 def picture_options(image_size: int | tuple[int, int], mode: str, resample: str) -> PictureOptions:
     """How a user's own pictures become arrays.
 
@@ -93,8 +104,9 @@ def picture_options(image_size: int | tuple[int, int], mode: str, resample: str)
     Raises:
         UsageError: one of them is nothing of the kind.
     """
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2 or not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in sides):
+    pair = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+    sides = [side for side in map(whole_number, pair) if side is not None and 1 <= side <= MAX_SIDE]
+    if len(pair) != 2 or len(sides) != 2:
         raise UsageError(f"image_size is {image_size!r}; give (height, width) in pixels, 1 to {MAX_SIDE} each")
     if mode not in CHANNELS:
         raise UsageError(f"mode is {mode!r}; give one of {', '.join(CHANNELS)}")
@@ -134,11 +146,11 @@ def folder_store(
         limit = 2**63 if path.is_dir() else _MAX_INFLATION * max(_size_bytes(path), 2**20)
         tree = open_tree(path, max_entries=_MAX_ENTRIES, max_bytes=limit, scratch=cache.root)
         try:
-            tables = {name: tree.read(name) for name in tree.names() if name.rpartition("/")[2] == CLASSES_FILE}
+            names = [name for name in tree.names() if not any(map(_is_hidden, name.split("/")[:-1]))]
+            tables = {name: tree.read(name) for name in names if name.rpartition("/")[2] == CLASSES_FILE}
             told = _told_classes(tables, title)
             for modality, is_of in _IS_OF.items():
-                files = filter(is_of, tree.names())
-                examples, superclass_of = _by_folder(files, told, subset, class_depth)
+                examples, superclass_of = _by_folder(filter(is_of, names), told, subset, class_depth)
                 if examples and modality == "images" and pictures is None:
                     raise UsageError(
                         f"{title} holds pictures; give image_size=(height, width), to which they are resized"
@@ -190,7 +202,13 @@ def csv_store(
                 f"{file_column}, or give the folder of the files"
             ) from None
 
-    options = {"kind": "csv", "folder": str(folder.absolute()), "pictures": asdict(pictures)}
+    options = {
+        "kind": "csv",
+        "file_column": file_column,
+        "label_column": label_column,
+        "folder": str(folder.absolute()),
+        "pictures": asdict(pictures),
+    }
     listing = _digest(_line(f"{name}\0{file}", folder / file) for name, files in ordered.items() for file in files)
     found = _Found(str(folder), ordered, read, "images")
     return _prepared(path.stem, path, options, listing, cache, pictures, lambda: nullcontext(found))
@@ -206,7 +224,7 @@ def read_pairs(path: Path, value_column: str, label_column: str) -> list[tuple[s
     pairs: list[tuple[str, str]] = []
     try:
         # The byte order mark that spreadsheets write would be part of the first column's name.
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream, long_fields():
             reader = csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
             header = next(reader, [])
             for column in (value_column, label_column):
@@ -226,8 +244,12 @@ def read_pairs(path: Path, value_column: str, label_column: str) -> list[tuple[s
                 pairs.append((row[value_at], row[label_at]))
     except OSError as error:
         raise ContentError(f"cannot read {path}: {error.strerror or error}; give the path of a CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise ContentError(f"{path.name} is not a readable CSV file ({error}); save it as CSV in UTF-8") from None
+    except csv.Error as error:
+        raise ContentError(
+            f"{path.name}: line {reader.line_num:,} is not a row of CSV ({error}); mend its quotes or leave it out"
+        ) from None
     if not pairs:
         raise ContentError(f"{path.name} has no row beside that of the column names; give it one an example")
     return pairs
@@ -247,8 +269,9 @@ def _prepared(
     slug = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:40]
     # A name as catalogue entries have them, so that `l2l cache` lists it and `l2l remove` takes it.
     name = "-".join(filter(None, ["own", slug, place]))
-    text = json.dumps([options, listing, VERSION, FORMAT_VERSION], sort_keys=True, ensure_ascii=True)
-    target = cache.stores(name) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+    # Stores of other options lie side by side; of the same options the newest takes the place of all others.
+    asked = _digest([json.dumps([options, VERSION, FORMAT_VERSION], sort_keys=True, ensure_ascii=True)])[:16]
+    target = cache.stores(name) / f"{asked}-{listing[:16]}.safetensors"
     if (store := _opened(target)) is not None:
         return store
     # Found before the lock, so that a wrong path leaves no trace in the cache.
@@ -274,7 +297,12 @@ def _prepared(
             sample_rate_hz=sample_rate_hz,
         )
         write_raw(target, manifest, raw)
-    return open_store(target)
+        # Opened in the lock, before another process can replace it in turn. Whoever has a replaced one open keeps it.
+        store = open_store(target)
+        for replaced in set(target.parent.glob(f"{asked}-*.safetensors")) - {target}:
+            with suppress(OSError):
+                replaced.unlink()
+    return store
 
 
 def _opened(target: Path) -> Store | None:
@@ -355,7 +383,7 @@ def _told_classes(tables: Mapping[str, bytes], title: str) -> dict[str, tuple[st
     for file, content in tables.items():
         prefix = file.removesuffix(CLASSES_FILE)
         try:
-            header, *rows = csv.reader(content.decode("utf-8-sig").splitlines(keepends=True), strict=True)
+            header, *rows = filter(None, csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
             if tuple(header) == CLASSES_COLUMNS:
                 told.update({prefix + folder: (name, superclass) for folder, name, superclass in rows})
         except (ValueError, csv.Error) as error:
@@ -363,6 +391,11 @@ def _told_classes(tables: Mapping[str, bytes], title: str) -> dict[str, tuple[st
                 f"{title}: {file} is not a table of {','.join(CLASSES_COLUMNS)} ({error}); correct it or take it away"
             ) from None
     return told
+
+
+def _is_hidden(folder: str) -> bool:
+    """Whether a folder holds what programs keep for themselves: drafts of notebooks, half an export of ours."""
+    return folder.startswith(".")
 
 
 def _listing(path: Path) -> str:
@@ -377,9 +410,15 @@ def _listing(path: Path) -> str:
                 for entry in entries:
                     inside = prefix + entry.name
                     if entry.is_dir(follow_symlinks=False):
-                        pending.append(f"{inside}/")
-                    # Desktops and editors leave files of theirs in every folder they show.
-                    elif entry.name == CLASSES_FILE or any(is_of(inside) for is_of in _IS_OF.values()):
+                        if not _is_hidden(entry.name):
+                            pending.append(f"{inside}/")
+                    # Desktops and editors leave files of theirs in every folder they show. A link matters whatever it
+                    # leads to, for reading refuses it.
+                    elif (
+                        entry.is_symlink()
+                        or entry.name == CLASSES_FILE
+                        or any(is_of(inside) for is_of in _IS_OF.values())
+                    ):
                         state = entry.stat(follow_symlinks=False)
                         lines.append(f"{inside}\0{state.st_size} {state.st_mtime_ns}")
         return _digest(sorted(lines))

@@ -7,6 +7,7 @@ import pytest
 
 from l2l_core.catalog import open_catalog
 from l2l_core.cli.options import size_text
+from l2l_core.data.own import from_folder
 from l2l_core.fetch.cache import home
 from tests.cli.command import Command
 from tests.small import SmallData
@@ -95,7 +96,23 @@ def test_verify_says_what_is_here(l2l: Command, imported: SmallData) -> None:
     assert said == {**_not_here("small"), "small": said["small"]}
     assert l2l("verify", "small").lines == [catalogue, f"small: {said['small']}"]
     found = l2l("verify", "--json").json
-    assert found == {"catalogue": {"datasets": datasets, "benchmarks": benchmarks}, "small": said["small"]}
+    assert found["catalogue"] == {"datasets": datasets, "benchmarks": benchmarks}
+    assert found["datasets"] == {"small": {"whole": True, "found": said["small"]}}
+
+
+def test_verify_looks_at_data_of_one_s_own(l2l: Command, mine: SmallData) -> None:
+    from_folder(mine.folder, image_size=7, class_depth=3)
+    (name,) = [row["dataset"] for row in l2l("cache", "--json").json]
+    assert f"{name}: 96 examples of 12 classes" in l2l("verify").lines
+    assert l2l("verify", name).lines[1:] == [f"{name}: 96 examples of 12 classes"]
+    (store,) = _stores()
+    content = bytearray(store.read_bytes())
+    content[-5] ^= 1
+    store.write_bytes(content)
+    damaged = l2l("verify", name, "--json")
+    assert damaged.status == 1
+    assert json.loads(damaged.out)["datasets"][name]["whole"] is False
+    assert "its data has sha256" in damaged.err
 
 
 def test_verify_finds_a_changed_byte(l2l: Command, imported: SmallData) -> None:

@@ -28,7 +28,7 @@ def test_list_names_every_file_of_the_catalogue(l2l: Command) -> None:
 def test_list_as_text_is_the_same_table(l2l: Command) -> None:
     rows = l2l("list", "datasets", "--json").json
     header, rule, *lines = l2l("list", "datasets").lines
-    assert header.split() == list(rows[0])
+    assert header.split() == [column for column in rows[0] if column != "download_bytes"]
     assert set(rule) == {"-", " "}
     assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
     omniglot = next(line for line in lines if line.startswith("omniglot"))

@@ -12,8 +12,8 @@ from l2l_core.cli.options import size_text
 from l2l_core.errors import ConsentError, L2LError
 from l2l_core.fetch.cache import Cache
 from l2l_core.fetch.consent import ensure_consent
-from l2l_core.prepare.build import check_recipes, downloaded, prepared_form, store_path
 from l2l_core.prepare.readers import VERSIONS, get_reader
+from l2l_core.prepare.stores import check_recipes, downloaded, prepared_form, store_path
 from l2l_core.records import SUBSETS
 from tests.cli.command import make_command
 
@@ -120,6 +120,7 @@ def test_list_shows_every_data_set(
             "classes": record.raw.classes,
             "examples": record.raw.examples,
             "download": size,
+            "download_bytes": (form.expected_bytes or None) if form else None,
             "licence": record.licence,
             "here": False,
         }

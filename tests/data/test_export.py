@@ -3,12 +3,13 @@
 import csv
 import unicodedata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import wavfile
@@ -165,9 +166,9 @@ def test_it_is_written_beside_its_place(tmp_path: Path, monkeypatch: pytest.Monk
     seen: list[list[str]] = []
     encoded = export.encoded
 
-    def looking(dataset: Any, i: int) -> Any:
+    def looking(*arguments: Any) -> Any:
         seen.append([path.name for path in tmp_path.iterdir()])
-        return encoded(dataset, i)
+        return encoded(*arguments)
 
     monkeypatch.setattr(export, "encoded", looking)
     to_folder(from_iterable([(0, "a"), (1, "b")]), tmp_path / "out")
@@ -195,11 +196,13 @@ def test_it_is_written_beside_its_place(tmp_path: Path, monkeypatch: pytest.Monk
         (
             np.zeros((9, 2, 4, 5), np.uint8),
             {"layout": "CHW"},
-            "example 0 is uint8 [2, 4, 5]; give images [C, H, W] of 1 or 3 channels, texts, or sounds [samples] of a "
-            "data set that has sample_rate_hz",
+            "example 0 is uint8 [2, 4, 5]; give images [C, H, W] of 1 or 3 channels in uint8 or float32, texts, or "
+            "sounds [samples] of a data set that has sample_rate_hz",
         ),
         (np.zeros((9, 7)), {}, "example 0 is float64 [7]; give images"),
         (np.full((9, 1, 1, 1), np.nan), {"layout": "CHW"}, "example 0, an image, is float64 from nan to nan"),
+        (np.zeros((9, 3, 0, 5), np.uint8), {"layout": "CHW"}, "example 0 is an image of 0x5 pixels; leave it out"),
+        (np.zeros((9, 1, 4, 0), int), {"layout": "CHW"}, "example 0 is an image of 4x0 pixels; leave it out"),
     ],
 )
 def test_what_files_do_not_hold_is_refused(
@@ -208,6 +211,105 @@ def test_what_files_do_not_hold_is_refused(
     with pytest.raises(UsageError) as caught:
         to_folder(from_arrays(examples, [0] * 9, **options), tmp_path / "out")
     assert expected in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+class Listed(Dataset[Any]):
+    """One of some examples, all of one class but the last."""
+
+    sample_rate_hz = 8000
+
+    def __init__(self, *examples: Any) -> None:
+        self.examples = examples
+        self.targets = [0] * (len(examples) - 1) + [1]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.examples[i], self.targets[i]
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        (
+            torch.zeros(3, 4, 5, dtype=torch.bfloat16),
+            "example 0 is no array of numbers that files hold (Got unsupported ScalarType BFloat16); give images "
+            "[C, H, W] of 1 or 3 channels in uint8 or float32, texts, or sounds [samples] of a data set that has "
+            "sample_rate_hz",
+        ),
+        ([[1], [1, 2]], "example 0 is no array of numbers that files hold (setting an array element with a sequence."),
+        (np.full((1, 4, 5), "a"), "example 0 is <U1 [1, 4, 5]; give images"),
+        (np.full((1, 4, 5), None), "example 0 is object [1, 4, 5]; give images"),
+        (np.full(4, None), "example 0 is object [4]; give images"),
+        (None, "example 0 is object []; give images"),
+        (Image.new("L", (0, 3)), "example 0 is an image of 3x0 pixels; leave it out"),
+    ],
+    ids=["bfloat16", "ragged", "texts", "objects", "object", "nothing", "empty"],
+)
+def test_what_is_no_example_is_refused(example: Any, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        to_folder(Listed(example), tmp_path / "out")
+    assert str(caught.value).startswith(expected)
+    assert not list(tmp_path.iterdir())
+
+
+EXACT = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
+
+
+@pytest.mark.parametrize(
+    "mode", [*EXACT, "LA", "La", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16"]
+)
+def test_pictures_of_pillow_come_back_exactly_or_not_at_all(mode: str, tmp_path: Path) -> None:
+    picture = Image.new(mode, (5, 4))
+    if mode in EXACT:
+        picture = Image.fromarray(PIXELS[0].transpose(1, 2, 0)).convert(mode)
+        assert len(set(picture.convert("RGB").tobytes())) > 1
+        folder = to_folder(Listed(picture), tmp_path / "out")
+        with Image.open(folder / "1/00000.png") as written:
+            assert written.mode == EXACT[mode]
+            assert written.convert("RGB").tobytes() == picture.convert("RGB").tobytes()
+        return
+    with pytest.raises(UsageError) as caught:
+        to_folder(Listed(picture), tmp_path / "out")
+    assert str(caught.value) == (
+        f"example 0 is a picture of mode {mode}, of which L or RGB would lose a part; convert it to one of them as you "
+        "see fit"
+    )
+
+
+@pytest.mark.parametrize("way", ["colour", "palette"])
+def test_a_transparent_palette_is_refused(way: str, tmp_path: Path) -> None:
+    picture = Image.fromarray(PIXELS[0].transpose(1, 2, 0)).convert("P")
+    if way == "colour":
+        picture.info["transparency"] = 0
+    else:
+        picture.putpalette([10, 20, 30, 40] * 4, "RGBA")
+    with pytest.raises(UsageError) as caught:
+        to_folder(Listed(picture), tmp_path / "out")
+    assert str(caught.value) == (
+        "example 0 is a picture of mode P with transparency, of which L or RGB would lose a part; convert it to one of "
+        "them as you see fit"
+    )
+
+
+IMAGE, TEXT, SOUND = np.zeros((1, 4, 5), np.uint8), "text", np.zeros(3, np.int16)
+
+
+@pytest.mark.parametrize(
+    ("examples", "kind", "before"),
+    [
+        ((IMAGE, Image.new("RGB", (5, 4)), TEXT), "texts", "images"),
+        ((TEXT, "", SOUND), "sounds", "texts"),
+        ((SOUND, SOUND, IMAGE), "images", "sounds"),
+    ],
+    ids=["images", "texts", "sounds"],
+)
+def test_examples_of_two_kinds_are_refused(examples: Any, kind: str, before: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        to_folder(Listed(*examples), tmp_path / "out")
+    assert str(caught.value) == f"example 2 is of {kind}, and those before it of {before}; give examples of one kind"
     assert not list(tmp_path.iterdir())
 
 
@@ -261,6 +363,21 @@ def test_folder_names_of_awkward_classes(names: tuple[str, ...], expected: list[
 
 def test_awkward_names_come_back(tmp_path: Path) -> None:
     names = ["..", "a/b", "a\\b", "NUL", "x" * 150, "line\nbreak", 'quo"te, comma', "é", "e\u0301", "train"]
+    names += [f"a{end}b{end}" for end in ("\r", "\r\n", "\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\0")] + [
+        "",
+        "\r",
+    ]
     dataset = from_iterable((name, f"text of {name}") for name in names)
     back = from_folder(to_folder(dataset, tmp_path / "out"))
     assert everything(back) == everything(dataset)
+    assert set(back.classes) == set(names)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.text(max_size=6) | st.text('\r\n\v\f\x1c\x85\u2028\ufeff\0", a', max_size=4), min_size=1, unique=True)
+)
+def test_any_names_come_back(names: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        back = from_folder(to_folder(from_iterable((name, name) for name in names), f"{folder}/out"), root=folder)
+    assert everything(back) == [(name, name) for name in sorted(names)]

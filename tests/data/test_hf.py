@@ -233,6 +233,10 @@ def test_what_is_not_clear_is_asked(datasets: Any, pictures: Any) -> None:
     assert message(UsageError, pictures, dtype=torch.int16) == (
         "data set: dtype torch.int16 is none of torch.float32, torch.uint8"
     )
+    for size in (0, False, 8.0):
+        assert message(UsageError, pictures, image_size=size) == (
+            f"image_size is {size}; give (height, width) in pixels, 1 to 1024 each"
+        )
     assert message(UsageError, [1]) == (
         "from_hf takes a datasets.Dataset or DatasetDict, found list; load a streamed data set without streaming"
     )
@@ -325,3 +329,33 @@ def test_the_same_data_set_is_written_once_and_another_anew(datasets: Any, tmp_p
 def test_what_has_no_column_type_is_refused(datasets: Any) -> None:
     with pytest.raises(UsageError, match=r"example 0 is float64 \[2\]; give images \[C, H, W\] of 1 or 3 channels"):
         to_hf(from_arrays(np.zeros((3, 2)), [0, 1, 2]))
+
+
+def test_what_an_example_lacks_is_said_in_our_own_words(datasets: Any) -> None:
+    examples = torch.from_numpy(PIXELS).float() / 255
+    examples[7, 0] = 1.5
+    with pytest.raises(UsageError) as rounded:
+        to_hf(TensorDataset(examples, torch.tensor(LABELS)))
+    assert str(rounded.value).startswith("example 7, an image, is float32 from 0.05882 to 1.5, which files of uint8")
+    assert rounded.value.__suppress_context__
+
+    class Mixed(TensorDataset):
+        def __getitem__(self, i: int) -> Any:
+            return super().__getitem__(i) if i < 5 else ("a text", LABELS[i])
+
+    mixed = Mixed(torch.from_numpy(PIXELS), torch.tensor(LABELS))
+    with pytest.raises(UsageError) as caught:
+        to_hf(mixed)
+    assert str(caught.value) == "example 5 is of texts, and those before it of images; give examples of one kind"
+
+
+def test_errors_of_others_come_as_they_are(datasets: Any) -> None:
+    class Fails(TensorDataset):
+        def __getitem__(self, i: int) -> Any:
+            if i == 3:
+                raise KeyError("gone")
+            return super().__getitem__(i)
+
+    with pytest.raises(datasets.exceptions.DatasetGenerationError) as caught:
+        to_hf(Fails(torch.from_numpy(PIXELS), torch.tensor(LABELS)))
+    assert isinstance(caught.value.__cause__, KeyError)

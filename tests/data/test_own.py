@@ -1,8 +1,10 @@
 """The user's own data: folders, archives, CSV files, arrays and pairs, against what was put into them."""
 
+import csv
 import json
 import os
 import pickle
+import re
 import tarfile
 import time
 import zipfile
@@ -27,6 +29,7 @@ from l2l_core.data.transforms import KShots, LoadData, NWays, RemapLabels
 from l2l_core.errors import ArchiveError, ContentError, L2LError, TaskError, UnknownNameError, UsageError
 from l2l_core.fetch.cache import Cache, entries, remove
 from l2l_core.prepare import own as prepare_own
+from l2l_core.prepare.readers import csv_text
 from l2l_core.prepare.sounds import encode_sound
 
 NAMES = ("cat/1.png", "cat/2.png", "cat/10.jpg", "dog/1.png", "Eel/only.bmp")
@@ -136,6 +139,19 @@ def test_tasks_come_in_two_lines(pictures: Path) -> None:
     assert torch.equal(copy.gather(np.arange(4)), dataset.gather(np.arange(4)))
 
 
+def test_classes_are_taken_from_anything_that_gives_names(pictures: Path) -> None:
+    for names in (["dog", "cat"], ("cat", "dog"), {"cat", "dog"}, (name for name in ("dog", "cat", "dog"))):
+        dataset = from_folder(pictures, image_size=8, classes=names)
+        assert dataset.classes == ("cat", "dog")
+        assert len(dataset) == 4
+
+
+def test_a_size_may_be_a_number_of_numpy(pictures: Path, stores: Any) -> None:
+    for size in (8, np.int64(8), (np.uint8(8), 8), [8, 8]):
+        assert from_folder(pictures, image_size=size)[0][0].shape == (3, 8, 8)
+    assert len(stores()) == 1
+
+
 def test_it_is_prepared_once(pictures: Path, stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = from_folder(pictures, image_size=8)
     (pictures / ".DS_Store").write_bytes(b"desktop")
@@ -193,9 +209,11 @@ def touch_only(folder: Path) -> None:
 )
 def test_a_changed_folder_is_prepared_anew(pictures: Path, stores: Any, change: Any) -> None:
     before = contents(from_folder(pictures, image_size=8))
+    (replaced,) = stores()
     change(pictures)
     after = contents(from_folder(pictures, image_size=8, dtype=torch.uint8))
-    assert len(stores()) == 2
+    (store,) = stores()
+    assert store != replaced
     assert same(before, after) is False
     found = sorted(path for path in pictures.rglob("*.*") if path.suffix != ".csv")
     assert sum(map(len, after.values())) == len(found)
@@ -210,11 +228,60 @@ def test_other_options_are_other_stores(pictures: Path, stores: Any, monkeypatch
     ]
     assert shapes == [(3, 8, 8), (3, 8, 9), (1, 8, 8), (3, 8, 8)]
     assert len(stores()) == 4
+    touch_only(pictures)
+    from_folder(pictures, image_size=8, mode="L")  # takes the place of one
+    assert len(stores()) == 4
     monkeypatch.setattr(prepare_own, "VERSION", prepare_own.VERSION + 1)
     from_folder(pictures, image_size=8)
     assert len(stores()) == 5
     # Two folders alike in names, sizes and times are still two: pictures of one size need not be the same.
     assert len({path.parent for path in stores()}) == 1
+
+
+def test_whoever_has_a_replaced_store_open_keeps_it(pictures: Path, stores: Any) -> None:
+    before = from_folder(pictures, image_size=8, dtype=torch.uint8)
+    expected = contents(before)
+    change_content(pictures)
+    after = from_folder(pictures, image_size=8, dtype=torch.uint8)
+    assert len(stores()) == 1
+    assert same(contents(before), expected)
+    assert not same(contents(after), expected)
+
+
+def test_a_store_goes_only_once_another_has_taken_its_place(pictures: Path, stores: Any) -> None:
+    from_folder(pictures, image_size=8)
+    before = stores()
+    (pictures / "cat/bad.png").write_bytes(b"no picture")
+    with pytest.raises(ContentError):
+        from_folder(pictures, image_size=8)
+    assert stores() == before
+
+
+def test_hidden_folders_hold_no_examples(pictures: Path, tmp_path: Path, stores: Any) -> None:
+    expected = contents(from_folder(pictures, image_size=8))
+    before = stores()
+    write_pictures(pictures, (".ipynb_checkpoints/1.png", "cat/.draft/1.png", ".pets.0a1b.part/cat/7.png"))
+    (pictures / ".pets.0a1b.part/classes.csv").write_text("folder,class,superclass\n../cat,Tiger,\n")
+    assert same(contents(from_folder(pictures, image_size=8)), expected)
+    assert stores() == before  # not even prepared anew
+    assert same(contents(from_folder(pack_zip(pictures, tmp_path / "packed.zip"), image_size=8)), expected)
+    with pytest.raises(ContentError, match="pets holds no picture"):
+        from_folder(pictures, image_size=8, class_depth=2)  # of which there are only hidden ones
+
+
+def test_a_hidden_folder_above_hides_nothing(tmp_path: Path) -> None:
+    assert from_folder(write_pictures(tmp_path / ".data/pets"), image_size=8).classes == ("Eel", "cat", "dog")
+
+
+@pytest.mark.parametrize("leads_to", ["cat", "cat/1.png", "nowhere"])
+def test_a_link_is_refused_whenever_it_comes(pictures: Path, leads_to: str) -> None:
+    from_folder(pictures, image_size=8)
+    (pictures / "tiger").symlink_to(pictures / leads_to)
+    with pytest.raises(ArchiveError) as caught:
+        from_folder(pictures, image_size=8)
+    assert str(caught.value) == (
+        f"'tiger' in {pictures} is a symbolic link, which is not followed; put the file itself there"
+    )
 
 
 def test_twins_in_name_size_and_time_are_told_apart(tmp_path: Path) -> None:
@@ -291,6 +358,11 @@ def test_a_table_says_what_classes_are_called(pictures: Path) -> None:
     assert from_folder(pictures, image_size=8).classes == ("Eel", "cat", "dog")
 
 
+def test_a_table_may_have_blank_lines(pictures: Path) -> None:
+    (pictures / "classes.csv").write_bytes(b"\r\nfolder,class,superclass\r\n\r\ndog,Dog,\r\n\n\r\n")
+    assert from_folder(pictures, image_size=8).classes == ("Dog", "Eel", "cat")
+
+
 def test_a_folder_of_texts(tmp_path: Path) -> None:
     texts = {"news/1.txt": "größer\r\n", "news/2.txt": "", "jokes/1.txt": "haha"}
     for name, text in texts.items():
@@ -348,10 +420,14 @@ def test_what_cannot_be_read_says_why(pictures: Path, tmp_path: Path, stores: An
         "pets holds pictures; give image_size=(height, width), to which they are resized"
     )
     assert message(UsageError, image_size=0) == "image_size is 0; give (height, width) in pixels, 1 to 1024 each"
-    assert message(UsageError, image_size=(8, 8, 3)).startswith("image_size is (8, 8, 3); give (height, width)")
+    for size in ((8, 8, 3), (8,), (8, 0), 1025, 8.0, np.float64(8), True, (8, True), "8", "88", np.array([8, 8])):
+        assert message(UsageError, image_size=size) == (
+            f"image_size is {size!r}; give (height, width) in pixels, 1 to 1024 each"
+        )
     assert message(UsageError, mode="CMYK") == "mode is 'CMYK'; give one of L, RGB"
     assert message(UsageError, resample="best").startswith("resample is 'best'; give one of nearest, box, bil")
-    assert message(UsageError, class_depth=0) == "class_depth is 0; give at least 1"
+    for depth in (0, 1.0, True, None):
+        assert message(UsageError, class_depth=depth) == f"class_depth is {depth}; give a whole number, at least 1"
     assert message(UsageError, subset="val") == (
         "subset 'val' is none of train, validation, test; None takes everything"
     )
@@ -363,7 +439,12 @@ def test_what_cannot_be_read_says_why(pictures: Path, tmp_path: Path, stores: An
     )
     (pictures / "cat/2.png").unlink()
     assert message(UnknownNameError, classes=["cta"]) == "unknown class 'cta' of pets; did you mean 'cat'?"
-    assert message(UsageError, classes=[]) == "pets: classes names none; name at least one, or leave it out"
+    for none in ([], iter(())):
+        assert message(UsageError, classes=none) == "pets: classes names none; name at least one, or leave it out"
+    for no_names, shown in (("cat", "'cat'"), ([0], "[0]"), (["cat", None], "['cat', None]"), (3, "3"), (b"c", "b'c'")):
+        assert message(UsageError, classes=no_names) == (
+            f"pets: classes is {shown}; give a list of names, such as ['Eel']"
+        )
     assert message(UsageError, dtype=torch.int16) == "pets: dtype torch.int16 is none of torch.float32, torch.uint8"
     (pictures / "classes.csv").write_text("folder,class,superclass\ncat,Cat\n")
     assert message(ContentError) == (
@@ -412,7 +493,9 @@ def test_pictures_that_a_csv_file_names(pictures: Path, tmp_path: Path, stores: 
     from_csv(table, **options)
     table.write_text(table.read_text().replace("b,", "c,"))
     assert from_csv(table, **options).classes == ("a", "c")
-    assert len(stores()) == 4
+    assert len(stores()) == 2
+    assert from_csv(table, **{**options, "label_column": "note"}).classes == ("x",)
+    assert len(stores()) == 3  # of other labels another store, which takes no place
 
 
 def test_texts_that_stand_in_a_csv_file(tmp_path: Path) -> None:
@@ -458,7 +541,12 @@ def test_texts_that_stand_in_a_csv_file(tmp_path: Path) -> None:
         (
             b'label,text\na,"b\n',
             ContentError,
-            "t.csv is not a readable CSV file (unexpected end of data); save it as CSV in UTF-8",
+            "t.csv: line 2 is not a row of CSV (unexpected end of data); mend its quotes or leave it out",
+        ),
+        (
+            b'label,text\na,b\na,"b"c\n',
+            ContentError,
+            "t.csv: line 3 is not a row of CSV (',' expected after '\"'); mend its quotes or leave it out",
         ),
     ],
 )
@@ -467,6 +555,45 @@ def test_a_malformed_csv_file_says_where(content: bytes, kind: type[L2LError], e
     with pytest.raises(kind) as caught:
         from_csv(tmp_path / "t.csv", text_column="text")
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("length", [131_073, csv_text.MAX_FIELD])
+def test_texts_may_be_long(length: int, tmp_path: Path, csv_limit: int) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(f'label,text\na,"{"x" * length}"\n')
+    assert from_csv(table, text_column="text")[0] == ("x" * length, 0)
+    assert csv.field_size_limit() == csv_limit
+
+
+def test_a_quote_that_never_closes_is_found_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, csv_limit: int
+) -> None:
+    monkeypatch.setattr(csv_text, "MAX_FIELD", csv_limit + 1)
+    table = tmp_path / "t.csv"
+    table.write_text('label,text\na,b\na,"' + "b\n" * csv_limit)
+    with pytest.raises(ContentError) as caught:
+        from_csv(table, text_column="text")
+    assert re.fullmatch(
+        rf"t\.csv: line [\d,]+ is not a row of CSV \(field larger than field limit \({csv_limit + 1}\)\); "
+        "mend its quotes or leave it out",
+        str(caught.value),
+    )
+    assert csv.field_size_limit() == csv_limit
+
+
+def test_what_is_of_no_use_to_texts_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("label,text\na,b\n")
+    for options, expected in (
+        ({"image_size": 8}, "t.csv: image_size is 8, but texts have none; leave it out"),
+        ({"image_size": 0}, "t.csv: image_size is 0, but texts have none; leave it out"),
+        ({"dtype": torch.int16}, "t: dtype torch.int16 is none of torch.float32, torch.uint8"),
+        ({"dtype": None}, "t: dtype None is none of torch.float32, torch.uint8"),
+        ({"classes": "a"}, "t: classes is 'a'; give a list of names, such as ['a']"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            from_csv(table, text_column="text", **options)
+        assert str(caught.value) == expected
 
 
 def test_a_csv_file_that_leads_nowhere_says_so(tmp_path: Path) -> None:
@@ -501,7 +628,9 @@ def test_arrays_against_sorting_by_hand(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(["u1", "f4", ">f8", "i8", "?", "u2"]))
     shape = (len(labels), *data.draw(st_numpy.array_shapes(min_dims=0, max_dims=3, max_side=3)))
     examples = data.draw(st_numpy.arrays(dtype, shape))
-    dataset = from_arrays(examples, data.draw(st.sampled_from([list, np.array]))(labels))
+    given_labels = data.draw(st.sampled_from([list, np.array]))(labels)
+    labels = list(given_labels)  # NumPy drops NULs at the end of texts
+    dataset = from_arrays(examples, given_labels)
     classes = sorted(set(labels))
     expected = [
         (examples[i], row) for row, label in enumerate(classes) for i in range(len(labels)) if labels[i] == label
@@ -534,6 +663,15 @@ def test_layouts_of_images(layout: Any, shape: tuple[int, ...]) -> None:
     assert torch.equal(floats.gather(np.arange(6)), dataset.gather(np.arange(6)).float() / 255)
     examples[:] = 0
     assert dataset[0][0].any()  # a copy
+
+
+def test_lists_of_tensors_are_one_array() -> None:
+    rows = torch.arange(6.0).view(3, 2).requires_grad_()
+    for examples in (rows, list(rows), tuple(rows), [*rows[:2], np.array([4.0, 5.0], np.float32)]):
+        dataset = from_arrays(examples, torch.tensor([1, 0, 0]))
+        assert [dataset[i][0].tolist() for i in range(3)] == [[2, 3], [4, 5], [0, 1]]
+        assert dataset.dtype == torch.float32
+        assert not dataset[0][0].requires_grad
 
 
 def test_features_make_tasks() -> None:
@@ -614,12 +752,48 @@ def test_features_make_tasks() -> None:
             [0, 1],
             {},
             UsageError,
-            "arrays: the examples are no array of numbers (Got unsupported ScalarType BFloat16); give one array "
-            "[M, …], and texts to from_iterable",
+            "arrays: the examples make no NumPy array of numbers (Got unsupported ScalarType BFloat16); give one array "
+            "[M, …] of one type that NumPy has, such as float32, and texts to from_iterable",
         ),
-        (np.float32(3), [0], {}, UsageError, "arrays: the examples are no array of numbers (a single number); give "),
-        ([[1], [1, 2]], [0, 1], {}, UsageError, "arrays: the examples are no array of numbers (setting an array "),
-        (["a", "b"], [0, 1], {}, UsageError, "arrays: the examples are no array of numbers (can't convert np.ndarray"),
+        (
+            [torch.zeros(2, dtype=torch.bfloat16)] * 2,
+            [0, 1],
+            {},
+            UsageError,
+            "arrays: the examples make no NumPy array of numbers (Got unsupported ScalarType BFloat16); give one array",
+        ),
+        (
+            [[torch.zeros(2, requires_grad=True)]] * 2,
+            [0, 1],
+            {},
+            UsageError,
+            "arrays: the examples make no NumPy array of numbers (Can't call numpy() on Tensor that requires grad.",
+        ),
+        *(
+            (
+                np.zeros((2, 2)),
+                labels,
+                {},
+                UsageError,
+                f"arrays: labels is {labels!r}; give a list, array or tensor of one label an example",
+            )
+            for labels in (None, 3, "ab", torch.tensor(3))
+        ),
+        (
+            np.float32(3),
+            [0],
+            {},
+            UsageError,
+            "arrays: the examples make no NumPy array of numbers (a single number); give ",
+        ),
+        (
+            [[1], [1, 2]],
+            [0, 1],
+            {},
+            UsageError,
+            "arrays: the examples make no NumPy array of numbers (setting an array ",
+        ),
+        (["a", "b"], [0, 1], {}, UsageError, "arrays: the examples make no NumPy array of numbers (can't convert "),
     ],
 )
 def test_arrays_that_cannot_be_say_why(

@@ -8,6 +8,7 @@ import random
 import stat
 import struct
 import sys
+import tarfile
 import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_core.errors import ArchiveError
+from l2l_core.fetch import archives, zips
 from l2l_core.fetch.archives import Tree, join_trees, looks_like, open_tree
+from l2l_core.fetch.entries import refuse_files_that_are_folders
+from l2l_core.fetch.spans import OpenFile
+from l2l_core.fetch.zips import count_listed
 
 FROM_PUBLISHER = "so nothing is read from it; get the archive from its publisher"
 FILES = {"set/b/2.png": b"two" * 100, "set/a/1.png": b"one", "unrelated.txt": b"", "set/a/10.png": bytes(range(256))}
@@ -39,6 +44,17 @@ def zipped(members, method=zipfile.ZIP_DEFLATED) -> bytes:
             member = name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name)
             archive.writestr(member, data, compress_type=method)
     return buffer.getvalue()
+
+
+def _zip_64() -> bytes:
+    limit, zipfile.ZIP_FILECOUNT_LIMIT = zipfile.ZIP_FILECOUNT_LIMIT, 1
+    try:
+        return zipped(FILES)
+    finally:
+        zipfile.ZIP_FILECOUNT_LIMIT = limit
+
+
+ZIP_64 = _zip_64()
 
 
 def patched(archive: bytes, entry: bytes, offset: int, layout: str, value: int) -> bytes:
@@ -257,6 +273,160 @@ def test_no_damage_raises_anything_but_our_error(tmp_path_factory, data):
 def test_unsafe_names_are_refused(tmp_path, name, why):
     path = saved(tmp_path, zipped({"ok": b"1", name: b"2"}))
     assert refusal(path) == f"{name!r} in x.zip {why}, {FROM_PUBLISHER}"
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_names_that_are_too_long_or_too_deep_are_refused(tmp_path, kind):
+    deep, long = "a/" * 99 + "b", "/".join(["é" * 120] * 17)
+    assert len(long.encode()) == 4096
+    said = "has a name of more than 4,096 bytes or 100 parts"
+
+    def packed(name: str) -> Path:
+        if kind == "zip":
+            return saved(tmp_path, zipped({name: b"1"}))
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo(name))
+        return saved(tmp_path, buffer.getvalue(), "x.tar")
+
+    if kind == "folder":
+        for i, name in enumerate((deep, "a/" + deep)):
+            (tmp_path / f"{i}" / name).parent.mkdir(parents=True)
+            (tmp_path / f"{i}" / name).touch()
+        assert list(open_any(tmp_path / "0").names()) == [deep]
+        assert refusal(tmp_path / "1") == f"{('a/' + deep)[:100] + '…'!r} in 1 {said}, {FROM_PUBLISHER}"
+        return
+    for name in (deep, long):
+        assert list(open_any(packed(name)).names()) == [name]
+    for name in ("a/" + deep, long + "x"):
+        assert refusal(packed(name)) == f"{name[:100] + '…'!r} in x.{kind} {said}, {FROM_PUBLISHER}"
+
+
+def test_names_that_are_not_utf_8_are_refused(tmp_path):
+    said = "has a name that is not UTF-8, so that it cannot be stored; rename it"
+    folder = tmp_path / "folder"
+    (folder / "a").mkdir(parents=True)
+    path = folder / "a" / os.fsdecode(b"gr\xfc\xdfe.png")
+    path.touch()
+    assert refusal(folder) == f"'a/gr\\udcfc\\udcdfe.png' in folder {said}"
+    path.write_bytes(b"1")
+    assert refusal(path).endswith(f" {said}")
+
+
+def test_what_deep_names_take_is_no_more_than_their_letters(tmp_path):
+    names = [f"{i}/" + "a/" * 98 + "b" for i in range(1000)]
+    path = saved(tmp_path, zipped(dict.fromkeys(names, b"")))
+    tracemalloc.start()
+    open_any(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000 * len(names)
+
+
+paths = st.lists(st.sampled_from(["a", "a.b", "a!", "b", "\x01"]), min_size=1, max_size=4).map("/".join)
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(files=st.sets(paths, max_size=6), folders=st.sets(paths, max_size=3))
+def test_files_that_are_folders_are_found_as_by_comparing_all(files, folders):
+    both = {one for one in files for other in (*files, *folders) if other.startswith(one + "/")} | (files & folders)
+    try:
+        refuse_files_that_are_folders("x", files, folders)
+    except ArchiveError as error:
+        assert str(error) == f"{min(both)!r} in x is both a file and a folder, {FROM_PUBLISHER}"
+    else:
+        assert not both
+
+
+def test_a_file_that_is_too_large_is_viewed_and_not_read(tmp_path, monkeypatch):
+    tree = open_any(saved(tmp_path, zipped({"a": bytes(1001), "b": bytes(1000)})))
+    assert archives.MAX_READ_BYTES == 256 * 2**20
+    monkeypatch.setattr(archives, "MAX_READ_BYTES", 1000)
+    assert tree.read("b") == bytes(1000)
+    assert tree.view("a") == bytes(1001)
+    with pytest.raises(ArchiveError) as caught:
+        tree.read("a")
+    assert str(caught.value) == (
+        "'a' in x.zip has 1,001 bytes, more than the 1,000 that a file of its kind may have; get the data again"
+    )
+
+
+# The table of contents of a zip file.
+
+
+@pytest.fixture(params=["plain", "comment", "zip64", "zip64 and comment", "behind a program"])
+def table_of_seven(request, monkeypatch):
+    """A zip file of seven members."""
+    if "zip64" in request.param:
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3)
+    whole = bytearray(zipped({f"{i}": b"1" for i in range(7)}))
+    assert (b"PK\6\6" in whole) == ("zip64" in request.param)
+    if "comment" in request.param:
+        whole[-2:] = struct.pack("<H", 60_000) + b"PK\1\2" * 15_000
+    return b"#!/bin/sh\n" * (request.param == "behind a program") + bytes(whole)
+
+
+def test_members_are_counted_before_they_are_listed(tmp_path, monkeypatch, table_of_seven):
+    path = saved(tmp_path, table_of_seven)
+    assert len(open_any(path, max_entries=7).names()) == 7
+    with OpenFile.at(path) as file:
+        assert count_listed(file) == 7
+
+    def refuse(*_, **__):
+        raise AssertionError("the table was read")
+
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    assert refusal(path, max_entries=6) == (
+        "x.zip holds more than the 6 entries that are allowed here; give only the data set's files"
+    )
+
+
+def test_members_are_counted_whatever_the_end_of_the_table_says(tmp_path, table_of_seven):
+    changed = bytearray(table_of_seven)
+    for signature, at, layout in ((b"PK\5\6", 8, "<HH"), (b"PK\6\6", 24, "<QQ")):
+        if signature in table_of_seven:
+            struct.pack_into(layout, changed, changed.rindex(signature) + at, 1, 1)
+    path = saved(tmp_path, bytes(changed))
+    with OpenFile.at(path) as file:
+        assert count_listed(file) == 7
+    assert len(open_any(path).names()) == 7
+
+
+def test_members_are_counted_where_zipfile_finds_them(tmp_path):
+    last = zipfile.ZipInfo("6")
+    last.comment = b"PK\6\7".ljust(20, b"\0")  # looks like the locator of a longer record
+    located = zipped([*((f"{i}", b"1") for i in range(6)), (last, b"1")])
+    plain = zipped({f"{i}": b"1" for i in range(7)})
+    marked = plain[:-18] + b"PK\5\6" + plain[-14:]  # in the numbers of disks, which nobody reads
+    for whole in (located, marked):
+        path = saved(tmp_path, whole)
+        with OpenFile.at(path) as file:
+            assert count_listed(file) == 7
+        assert len(open_any(path).names()) == 7
+
+
+def test_marks_of_the_table_are_counted_across_pieces(tmp_path, monkeypatch):
+    path = saved(tmp_path, zipped({f"{i}": b"1" for i in range(7)}))
+    for size in range(4, 60):
+        monkeypatch.setattr(zips, "CHUNK_BYTES", size)
+        with OpenFile.at(path) as file:
+            assert count_listed(file) == 7
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_no_damage_lists_more_members_than_are_counted(tmp_path_factory, data):
+    whole = bytearray(data.draw(st.sampled_from([ZIP_64, zipped(FILES)])))
+    for _ in range(data.draw(st.integers(0, 4))):
+        whole[-data.draw(st.integers(1, 140))] = data.draw(st.sampled_from([0, 1, 5, 6, 44, 255]))
+    path = saved(tmp_path_factory.getbasetemp(), bytes(whole), "counted.zip")
+    try:
+        with zipfile.ZipFile(path) as reference:
+            listed = len(reference.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, struct.error):
+        return
+    with OpenFile.at(path) as file:
+        assert count_listed(file) >= listed
 
 
 def test_a_name_with_nul_is_refused(tmp_path):

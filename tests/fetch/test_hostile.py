@@ -110,6 +110,19 @@ def zip_of_one_kernel() -> bytes:
     return buffer.getvalue()
 
 
+def zip_of_one_kernel_behind_headers() -> bytes:
+    """The same, but the headers lie apart, each with an extra field that reaches to the kernel."""
+    kernel = zlib.compress(bytes(5_000), wbits=-15)
+    step, count = 30 + len(kernel), 100
+    fields = (8, 0, 0x21, zlib.crc32(bytes(5_000)), len(kernel), 5_000)
+    data, table = b"", b""
+    for i in range(count):
+        data += struct.pack("<4s2H3H3I2H", b"PK\3\4", 20, 0, *fields, 0, step * (count - i) - 30).ljust(step, b"\0")
+        table += struct.pack("<4s3H3H3I5H2I", b"PK\1\2", 20, 20, 0, *fields, 2, 0, 0, 0, 0, 0, step * i) + b"%02d" % i
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count, count, len(table), step * count + len(kernel), 0)
+    return data + kernel + table + end
+
+
 def zip_that_lies() -> bytes:
     bomb = zipped("bomb", data=bytes(200 * MIB // 10))
     bomb = zip_field(24, "<I", 1000, bomb)
@@ -152,6 +165,17 @@ ARCHIVES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "tar: file and folder": ("x.tar", lambda: tar(tar_member("a"), tar_member("a/b")), "is both a file and a folder"),
     "tar inside: parent": ("x.tar", lambda: nested(tar(tar_member("../../evil"))), "'../../evil' in x.tar points"),
     # what is no file
+    "zip: very deep": ("x.zip", lambda: zipped("a/" * 20_000 + "b"), "…' in x.zip has a name of more than 4,096 bytes"),
+    "tar: very deep": (
+        "x.tar",
+        lambda: tar(pax(pax_record(b"path=" + b"a/" * 60_000 + b"b")), tar_member("a")),
+        "…' in x.tar has a name of more than 4,096 bytes or 100 parts, so nothing",
+    ),
+    "tar inside: deep": (
+        "x.tar",
+        lambda: tar(tar_member("a/" * 40 + "i.tar", tar(tar_member("b/" * 60 + "c")))),
+        "in x.tar has a name of more than 4,096 bytes or 100 parts",
+    ),
     "zip: symbolic link": ("x.zip", lambda: zipped(zip_link(0o120777)), "'link' in x.zip is a link or a device"),
     "zip: device": ("x.zip", lambda: zipped(zip_link(0o020666)), "'link' in x.zip is a link or a device"),
     "zip: encrypted": ("x.zip", lambda: zip_field(8, "<H", 1), "'a' in x.zip is encrypted"),
@@ -173,11 +197,16 @@ ARCHIVES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "tar: volume": ("x.tar", lambda: tar(tar_member("a", kind=b"M")), "is of the kind 'M', which is not read here"),
     # bombs
-    "zip: one kernel": ("x.zip", zip_of_one_kernel, "'1' in x.zip shares its bytes with '0'"),
+    "zip: one kernel": ("x.zip", zip_of_one_kernel, "shares its bytes with '"),
     "zip: into the table": (
         "x.zip",
         lambda: zip_field(20, "<I", 99, zipped("a")),
         "shares its bytes with the table of contents",
+    ),
+    "zip: one kernel behind headers": (
+        "x.zip",
+        zip_of_one_kernel_behind_headers,
+        "x.zip is damaged (it shares its bytes with what follows it)",
     ),
     "zip: declares much": ("x.zip", lambda: zipped("a", data=bytes(2 * MIB)), "more than the 1,000,000 bytes"),
     "zip: declares little": ("x.zip", zip_that_lies, "'bomb' in x.zip holds more bytes than the 1,000 listed"),
@@ -374,14 +403,44 @@ PICKLES: dict[str, tuple[Callable[[], bytes], str]] = {
     "persistent id of the stack": (lambda: b"Vcanary\nQ.", "by a persistent id, which is not data"),
     "buffer from elsewhere": (lambda: b"\x80\x05\x97.", "refers to a buffer outside of it, which is not data"),
     # bombs
-    "deep lists": (lambda: b"]" * 40_000 + b"a" * 39_999 + b".", "100 containers inside one another"),
-    "deep tuples": (lambda: b")" + b"\x85" * 40_000 + b".", "100 containers inside one another"),
-    "deep marks": (lambda: b"(" * 40_000 + b"t" * 40_000 + b".", "100 containers inside one another"),
+    "deep lists": (lambda: b"]" * 9_000 + b"a" * 8_999 + b".", "100 containers inside one another"),
+    "deep tuples": (lambda: b")" + b"\x85" * 20_000 + b".", "100 containers inside one another"),
+    "deep marks": (lambda: b"(" * 20_000 + b"t" * 20_000 + b".", "100 containers inside one another"),
     "billion laughs": (lambda: b"]" + b"q\0]h\0ah\0a" * 90 + b".", "unfolds to more than the 100,000 objects"),
     "list in itself": (lambda: b"]q\0h\0a.", "has a container that holds itself"),
-    "hash of a deep key": (lambda: b"})" + b"\x85" * 40_000 + b"Ns.", "a tuple as a key"),
+    "hash of a deep key": (lambda: b"})" + b"\x85" * 20_000 + b"Ns.", "a tuple as a key"),
     "hash that takes for ever": (lambda: b"})" + b"q\0h\0\x86" * 90 + b"Ns.", "a tuple as a key"),
     "keys that collide": (lambda: pickle.dumps({i * (2**61 - 1) for i in range(99)}), "a int as a key"),
+    "long keys that are the same": (
+        lambda: (
+            b"}" + b"".join(b"X\x88\x13\0\0" + b"k" * 5000 + b"q%c0" % i for i in (0, 1)) + b"h\0Ns" + b"h\1Ns." * 9
+        ),
+        "a key of 5,000 letters",
+    ),
+    "complex keys that collide": (
+        lambda: pickle.dumps({complex(-1000003.0 * k, k): None for k in range(1, 9)}),
+        "a complex as a key",
+    ),
+    "tuples as keys that collide": (lambda: pickle.dumps({(1, 2): None}), "a tuple as a key"),
+    "tuple as a key again and again": (
+        lambda: b"(" + b"K\1" * 9000 + b"tq\1}" + b"h\1Ns" * 9000 + b".",
+        "a tuple as a key",
+    ),
+    "numbers as keys": (lambda: pickle.dumps({i << 40: None for i in range(100_001)}), "makes more than the 100,000"),
+    "many empty sets": (lambda: b"](" + b"\x8f" * 20_000 + b"e.", "makes more than the 100,000 objects"),
+    "sets by name": (lambda: b"](" + b"cbuiltins\nset\n)R" * 20_000 + b"e.", "makes more than the 100,000 objects"),
+    "array of many dimensions": (
+        lambda: NDARRAY + b"(K\1(" + b"K\xff" * 80_000 + b"t" + U1 + b"K\0U\1xtb.",
+        "an array of 80,000 dimensions",
+    ),
+    "texts that are looked at again and again": (
+        lambda: copies(
+            b"B" + struct.pack("<I", 40_000) + bytes(40_000),
+            NDARRAY + b"(K\1(M\x10\x27t" + U1.replace(b"u1", b"U1").replace(b"|", b"<") + b"K\0h\0tb",
+            400,
+        ),
+        "copies more bytes than it has",
+    ),
     "very many objects": (lambda: b"(" + b"]" * 110_000 + b"l.", "more than the 100,000 objects"),
     "copies of a list": (
         lambda: copies(b"(" + b"N" * 9000 + b"l", b"cbuiltins\nlist\nh\0\x85R", 2000),

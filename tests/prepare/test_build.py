@@ -15,9 +15,10 @@ import pytest
 from l2l_core.catalog import open_catalog
 from l2l_core.errors import ArchiveError, ContentError, FetchError, StoreError
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare import build
-from l2l_core.prepare.build import fetch, import_files, load_store, prepared_form, store_path, verify
+from l2l_core.prepare import write
+from l2l_core.prepare.build import fetch, import_files, load_store
 from l2l_core.prepare.readers import RawDataset
+from l2l_core.prepare.stores import prepared_form, store_path, verify
 from l2l_core.records import DatasetRecord, FileRecord
 from l2l_core.store import open_store
 from tests.small import SmallData, only_form, with_form
@@ -176,11 +177,11 @@ def test_examples_ahead_of_the_writer_are_bounded() -> None:
         loaded.append(number)
         return np.full(1, number % 256, np.uint8)
 
-    ahead = build._BLOCK * build._WINDOW
+    ahead = write._BLOCK * write._WINDOW
     members = {"a": range(ahead + 7), "b": range(ahead + 7, 3 * ahead)}
     raw = RawDataset(members, load, lambda: "", None)
     with ThreadPoolExecutor(2) as pool:
-        arrays = build._load_all(raw, members, pool, "loading")
+        arrays = write._load_all(raw, members, pool, "loading")
         first = next(arrays)
         pool.submit(int).result()  # it waits for its turn behind all that was handed to the pool
         assert len(loaded) <= ahead

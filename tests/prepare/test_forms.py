@@ -25,8 +25,9 @@ from l2l_core.errors import (
     UnknownNameError,
 )
 from l2l_core.fetch.cache import Cache, entries, remove
-from l2l_core.prepare import build, readers
-from l2l_core.prepare.build import fetch, import_files, load_store, prepared_form, store_path, verify
+from l2l_core.prepare import build, readers, stores
+from l2l_core.prepare.build import fetch, import_files, load_store
+from l2l_core.prepare.stores import prepared_form, store_path, verify
 from l2l_core.records import DatasetRecord, FileRecord
 from l2l_core.store import open_store
 from tests.fetch.server import Answer, Server, serving
@@ -295,23 +296,32 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_try_the_next_form(
     assert server.paths() == []
 
 
-def test_of_several_prepared_forms_the_first_is_used(
+def test_the_form_prepared_last_is_the_one_that_is_used(
     record: DatasetRecord, catalog: Catalog, cache: Cache, server: Server
 ) -> None:
     record = served(record, server, pictures=zipped(), arrays=tarred(arrays()))
     fetch(record, catalog, cache, form="arrays")
     assert form_of(load_store(record, catalog, cache).path) == "arrays"
     assert form_of(fetch(record, catalog, cache)) == "arrays", "one that is here is better than one that is not"
-    fetch(record, catalog, cache, form="pictures")
-    assert form_of(load_store(record, catalog, cache).path) == "pictures"
-    assert prepared_form(record, cache) is record.forms["pictures"]
+    for name in ("pictures", "arrays", "pictures"):
+        fetch(record, catalog, cache, form=name)
+        assert form_of(load_store(record, catalog, cache).path) == name
+        assert prepared_form(record, cache) is record.forms[name]
+        assert len(list(cache.stores("made").iterdir())) == 1
 
 
-def test_a_damaged_store_is_mended_though_that_of_a_later_form_is_whole(
-    record: DatasetRecord, catalog: Catalog, cache: Cache, server: Server
+def test_a_damaged_store_that_cannot_be_had_again_gives_way_to_another_form(
+    record: DatasetRecord, catalog: Catalog, cache: Cache, server: Server, tmp_path: Path
 ) -> None:
+    path = import_files(record, catalog, cache, [write(tmp_path / "mine.zip", zipped())])
+    path.write_bytes(path.read_bytes()[:-1])
+    record = served(record, server, arrays=tarred(arrays()))
+    assert form_of(fetch(record, catalog, cache)) == "arrays"
+    assert form_of(load_store(record, catalog, cache).path) == "arrays"
+
+
+def test_a_damaged_store_is_mended(record: DatasetRecord, catalog: Catalog, cache: Cache, server: Server) -> None:
     record = served(record, server, pictures=zipped(), arrays=tarred(arrays()))
-    fetch(record, catalog, cache, form="arrays")
     path = fetch(record, catalog, cache, form="pictures")
     good = path.read_bytes()
     path.write_bytes(good[:-1])
@@ -450,7 +460,7 @@ def test_pictures_in_the_order_of_their_content_are_the_same_from_every_form(
         "four.tar.gz": tarred(arrays(order=2, key="data")),
     }
     paths = [write(tmp_path / name, content) for name, content in copies.items()]
-    assert len({data_sha256(record, catalog, cache, path) for path in paths}) == 1
+    assert len({data_sha256(record, catalog, cache, path) for path in reversed(paths)}) == 1
     store = open_store(store_path(record, record.forms["pictures"], cache))
     for number in range(len(SUBSETS)):
         pictures = store.examples[store.offsets[number] : store.offsets[number + 1], 0]
@@ -481,9 +491,9 @@ def test_texts_in_the_order_of_their_content_are_the_same_from_every_form(
     rows = write(tmp_path / "words.csv", out.getvalue().encode())
     lines = [json.dumps({"class": name, "text": text}) for text, name in reversed(pairs)]
     objects = write(tmp_path / "words.json", "\n".join(lines).encode())
-    digests = {data_sha256(record, catalog, cache, path) for path in (rows, objects)}
-    assert len(digests) == 1
-    stores = [open_store(store_path(record, form, cache)) for form in record.forms.values()]
+    stores = [open_store(import_files(record, catalog, cache, [path])) for path in (rows, objects)]
+    assert stores[0].path != stores[1].path
+    assert stores[0].data_sha256 == stores[1].data_sha256
     assert stores[0].source != "" != stores[1].source
     for store in stores:
         found = [store.example(i).tobytes().decode() for i in range(len(store))]
@@ -564,7 +574,7 @@ def test_a_changed_class_list_is_never_misread_and_fetch_prepares_anew(
 
 
 @pytest.mark.parametrize("change", ["reader", "format", "options"])
-def test_a_changed_recipe_is_another_store_and_the_old_one_can_be_removed(
+def test_a_changed_recipe_is_another_store_which_takes_the_place_of_the_old_one(
     change: str, record: DatasetRecord, catalog: Catalog, cache: Cache, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = served(record, server, pictures=zipped())
@@ -572,19 +582,56 @@ def test_a_changed_recipe_is_another_store_and_the_old_one_can_be_removed(
     if change == "reader":
         monkeypatch.setitem(readers.VERSIONS, "image_folders", readers.VERSIONS["image_folders"] + 1)
     elif change == "format":
-        monkeypatch.setattr(build, "FORMAT_VERSION", 3)
+        monkeypatch.setattr(stores, "FORMAT_VERSION", 3)
     else:
         record = replace(record, prepared={**record.prepared, "invert": True})
-    with pytest.raises(StoreError, match="made is not in .*; get it with `l2l fetch made`"):
+    mapped, content = open_store(old), open_store(old).examples.tobytes()
+    with pytest.raises(StoreError) as caught:
         load_store(record, catalog, cache)
+    assert str(caught.value).startswith(
+        f"the store of made in {cache.root} was made by another version or recipe; get it with `l2l fetch made`"
+    )
     new = fetch(record, catalog, cache)
     assert server.paths() == ["/pictures.zip"], "what was downloaded still serves"
-    assert {path.name for path in cache.stores("made").iterdir()} == {old.name, new.name}
+    assert [path.name for path in cache.stores("made").iterdir()] == [new.name]
     assert open_store(new).manifest.key == new.stem
+    assert mapped.examples.tobytes() == content, "whoever has the old one open keeps it"
     listed = {entry.kind: entry.size_bytes for entry in entries(cache)}
-    assert listed["stores"] == old.stat().st_size + new.stat().st_size
+    assert listed["stores"] == new.stat().st_size
     assert remove(cache, "made", downloads=False, stores=True) == listed["stores"]
     assert [entry.kind for entry in entries(cache)] == ["downloads"]
+
+
+def test_another_list_of_numbers_is_another_recipe(root: Path, record: DatasetRecord) -> None:
+    entry = root / "catalog/datasets/made.toml"
+    text = entry.read_text()
+    assert 'reader = "image_folders"' in text
+    entry.write_text(text + '\n[forms.listed]\ntitle = "x"\nreader = "image_folders"\noptions = { numbers = "mine" }\n')
+    table = root / "metadata/numbers/made/mine.csv"
+    table.parent.mkdir(parents=True)
+    recipes = []
+    for numbers in ("1 2", "1 3"):
+        table.write_text(f"class,numbers\na,{numbers}\n")
+        made = open_catalog().dataset("made")
+        recipes.append([stores.recipe(made, form) for form in made.forms.values()])
+    assert [before == after for before, after in zip(*recipes, strict=True)] == [True] * len(record.forms) + [False]
+
+
+def test_trouble_beside_a_form_s_own_files_does_not_matter(
+    record: DatasetRecord, catalog: Catalog, cache: Cache, server: Server, tmp_path: Path
+) -> None:
+    record = served(record, server, pictures=zipped(), arrays=tarred(arrays()))
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    write(folder / "arrays.tar.gz", tarred(arrays()))
+    (folder / "link").symlink_to(tmp_path)
+    write(folder / "pictures.zip", zipped()[:-30])
+    assert form_of(import_files(record, catalog, cache, [folder])) == "arrays"
+    (folder / "arrays.tar.gz").unlink()
+    with pytest.raises(ContentError) as caught:
+        import_files(record, catalog, cache, [folder])
+    assert "its table of contents is missing or damaged" in str(caught.value)
+    assert "'link' in" in str(caught.value)
 
 
 # Verifying
@@ -601,11 +648,10 @@ def test_verify_says_what_is_here(record: DatasetRecord, catalog: Catalog, cache
     with pytest.raises(StoreError, match="made is not in .*; get it with `l2l fetch made`"):
         verify(record, catalog, cache)
     paths = [fetch(record, catalog, cache, form=form) for form in ("pictures", "arrays")]
-    digests = [open_store(path).sha256[:16] for path in paths]
+    assert [path.exists() for path in paths] == [False, True]
+    digest = open_store(paths[1]).sha256[:16]
     assert verify(record, catalog, cache) == (
-        "2 downloaded files as recorded; "
-        f"30 examples of 6 classes from pictures, sha256 {digests[0]}; "
-        f"30 examples of 6 classes from arrays, sha256 {digests[1]}"
+        f"2 downloaded files as recorded; 30 examples of 6 classes from arrays, sha256 {digest}"
     )
     remove(cache, "made", downloads=False, stores=True)
     assert verify(record, catalog, cache) == "2 downloaded files as recorded"

@@ -12,10 +12,11 @@ from PIL import Image
 from l2l_core.catalog import open_catalog
 from l2l_core.errors import ArchiveError, CatalogError, ContentError, L2LError
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import import_files, store_path, verify
+from l2l_core.prepare.build import import_files
 from l2l_core.prepare.pictures import FILTERS
 from l2l_core.prepare.readers import Wanted
 from l2l_core.prepare.readers.image_folders import options_of, recognises
+from l2l_core.prepare.stores import store_path, verify
 from l2l_core.store import Store, open_store
 from tests.prepare.pictures import (
     assert_prepared,

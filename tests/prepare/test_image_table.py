@@ -22,7 +22,6 @@ PER_CLASS = 7
 def ravi_numbers() -> dict[str, list[int]]:
     """The first picture numbers of every class of mini-ImageNet."""
     path = Path(__file__).parents[2] / "metadata/numbers/mini-imagenet/ravi.csv"
-    csv.field_size_limit(10**6)
     with path.open(encoding="utf-8", newline="") as stream:
         return {
             row["class"]: [int(number) for number in row["numbers"].split()[:PER_CLASS]]

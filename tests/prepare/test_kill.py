@@ -201,7 +201,7 @@ def test_where_the_disk_is_full_nothing_is_lost(
     newer = Path(done["said"][0])
     assert newer != older
     assert open_store(newer).examples.shape == (96, 1, 8, 8)
-    assert older.read_bytes() == content
+    assert not older.exists(), "a data set has one store"
     if what == "small.zip":
         assert server.asked("Range") == [f"bytes={limit_bytes}-"], "what came before is not asked for again"
     else:

@@ -10,7 +10,7 @@ import pytest
 
 from l2l_core.catalog import open_catalog
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import store_path
+from l2l_core.prepare.stores import store_path
 from l2l_core.store import open_store
 from tests.memory import peak_anonymous_mebibytes
 from tests.prepare.raw import png, python2_pickle

@@ -12,7 +12,8 @@ from l2l_core.catalog import open_catalog
 from l2l_core.data.datasets import load_dataset
 from l2l_core.errors import ContentError
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import import_files, store_path, verify
+from l2l_core.prepare.build import import_files
+from l2l_core.prepare.stores import store_path, verify
 from l2l_core.store import open_store
 from tests.small import only_form
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -381,7 +382,6 @@ TABLE_REFUSED: list[tuple[str | bytes, str]] = [
         HEADER + 'POLITICS,a\nPOLITICS,5" b\nPOLITICS,6"\n',
         f"{TABLE_PLACE} is not a row of CSV (new-line character seen",
     ),
-    (HEADER + f'POLITICS,a\nPOLITICS,"{"x" * 200_000}"\n', f"{TABLE_PLACE} is not a row of CSV (field larger than"),
     (HEADER + "POLITICS,a\nSPORTS,b\n", f"{TABLE_PLACE} is of 'SPORTS', which is none of the 2 classes; {ADVICE}"),
     (HEADER + "POLITICS,a\nPOLITICS,b\rPOLITICS,c\n", f"{TABLE_PLACE} is not a row of CSV (new-line character seen"),
     (
@@ -401,6 +401,38 @@ def test_tables_that_are_not_the_data_set_are_refused(content: str | bytes, mess
         table_read(content)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_long_fields_are_read_and_endless_ones_refused(csv_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = f'{HEADER}ARTS & CULTURE,b\nPOLITICS,"{"x" * 200_000}"\n'
+    assert table_read(content)["POLITICS"] == ["x" * 200_000]
+    monkeypatch.setattr(csv_text, "MAX_FIELD", 199_999)
+    with pytest.raises(ContentError) as caught:
+        table_read(content)
+    assert str(caught.value) == (
+        f"{TABLE_PLACE} is not a row of CSV (field larger than field limit (199999)); {ADVICE}"
+    )
+    assert csv.field_size_limit() == csv_limit
+
+
+def test_the_limit_of_fields_holds_in_every_thread_and_is_put_back(csv_limit: int) -> None:
+    row = f'a,"{"x" * 200_000}"'.encode()
+    with ThreadPoolExecutor(4) as pool:
+        assert {len(fields[1]) for fields in pool.map(csv_text._fields, [row] * 200)} == {200_000}
+    assert csv.field_size_limit() == csv_limit
+    with csv_text.long_fields(), csv_text.long_fields():
+        assert csv.field_size_limit() == csv_text.MAX_FIELD
+    assert csv.field_size_limit() == csv_limit
+
+
+def test_a_limit_that_someone_raised_further_stays() -> None:
+    limit = csv.field_size_limit(2 * csv_text.MAX_FIELD)
+    try:
+        with csv_text.long_fields():
+            assert csv.field_size_limit() == 2 * csv_text.MAX_FIELD
+        assert csv.field_size_limit() == 2 * csv_text.MAX_FIELD
+    finally:
+        csv.field_size_limit(limit)
 
 
 def test_the_digest_names_the_texts_and_not_their_packing(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from l2l_core.catalog import open_catalog
 from l2l_core.data.datasets import PreparedDataset, load_dataset
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import fetch, store_path
+from l2l_core.prepare.build import fetch
+from l2l_core.prepare.stores import store_path
 from l2l_core.store import open_store
 from tests.memory import opening_mebibytes
 

@@ -6,11 +6,13 @@
 """
 
 import csv
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from l2l_core.errors import ContentError
 from l2l_core.fetch.archives import Tree
@@ -19,6 +21,10 @@ from l2l_core.prepare.readers import RawDataset, Wanted
 from l2l_core.prepare.readers._members import ADVICE, said_of
 from l2l_core.prepare.readers._tables import find_file, matching
 from l2l_core.prepare.readers._texts import Parsed, TextOptions, decoded, lines, read_texts, text_options
+
+MAX_FIELD: Final = 2**24
+"""Characters of a field: several novels, where Python's own limit is a novella. What is longer has lost a quote."""
+_limit_lock = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,22 @@ def read(tree: Tree, wanted: Wanted) -> RawDataset:
     return read_texts(tree, wanted, options.texts, formats)
 
 
+@contextmanager
+def long_fields() -> Iterator[None]:
+    """A context in which `csv` reads fields of up to `MAX_FIELD` characters.
+
+    Its limit is one for the whole process. So it is put back as soon as may be, and of our threads only one at a time
+    moves it; code of others that reads CSV meanwhile is less strict for a moment, never stricter.
+    """
+    with _limit_lock:
+        before = csv.field_size_limit()
+        csv.field_size_limit(max(before, MAX_FIELD))
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
+
+
 @dataclass(frozen=True, slots=True)
 class _Csv:
     """A file with so many columns, of which these hold class and text."""
@@ -115,6 +137,7 @@ def _rows(content: memoryview) -> Iterator[tuple[int, int, int]]:
 
 def _fields(row: bytes) -> list[str]:
     try:
-        return next(csv.reader([decoded(row)], strict=True))
+        with long_fields():
+            return next(csv.reader([decoded(row)], strict=True))
     except csv.Error as error:
         raise ContentError(f"is not a row of CSV ({error}); {ADVICE}") from None
