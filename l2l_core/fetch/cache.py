@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, get_args
 
-from l2l_core.errors import CacheError, UsageError
+from l2l_core.errors import CacheError, UnknownNameError, UsageError
 from l2l_core.files import OTHER_ROOT, writing
 
 # Modules that take milliseconds to import (filelock, platformdirs, shutil) are imported where they are used, because
@@ -110,12 +110,7 @@ def entries(cache: Cache) -> list[Entry]:
     Raises:
         CacheError: a folder of the cache cannot be read.
     """
-    found = []
-    for kind in KINDS:
-        top = cache.root / kind
-        with _reading(top):
-            folders = [path for path in top.iterdir() if path.is_dir()] if top.is_dir() else []
-        found += [Entry(path.name, kind, path, _size_bytes(path)) for path in folders]
+    found = [Entry(path.name, kind, path, _size_bytes(path)) for kind in KINDS for path in _folders(cache.root / kind)]
     return sorted(found, key=lambda entry: (entry.dataset, entry.kind))
 
 
@@ -125,13 +120,17 @@ def remove(cache: Cache, dataset: str, *, downloads: bool, stores: bool) -> int:
     Killed half-way, it leaves files that the next run checks, completes or removes.
 
     Raises:
-        UsageError: the name is not that of a folder in the cache.
+        UsageError: the name is none that a data set can have.
+        UnknownNameError: the cache holds nothing of that name; nothing is locked or written then.
         CacheError: something cannot be removed.
     """
     import shutil
 
     if dataset in ("", ".", "..") or Path(dataset).name != dataset:
         raise UsageError(f"cannot remove {dataset!r}: that is not the name of a data set; `l2l cache` lists them")
+    if not any(folder.is_dir() for folder in (cache.downloads(dataset), cache.stores(dataset))):
+        known = {path.name for kind in KINDS for path in _folders(cache.root / kind)}
+        raise UnknownNameError("data set", dataset, known, where="in the cache")
     freed = 0
     with cache.lock(dataset):
         for folder in [cache.downloads(dataset)] * downloads + [cache.stores(dataset)] * stores:
@@ -146,6 +145,17 @@ def remove(cache: Cache, dataset: str, *, downloads: bool, stores: bool) -> int:
                     ) from error
                 freed += before
     return freed
+
+
+def _folders(top: Path) -> list[Path]:
+    """The folders in a folder that have something in them; none where it is absent."""
+    found = []
+    with _reading(top), contextlib.suppress(FileNotFoundError):
+        for path in top.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another process may just be removing it
+                if path.is_dir() and any(path.iterdir()):
+                    found.append(path)
+    return found
 
 
 def _size_bytes(folder: Path) -> int:
@@ -168,7 +178,7 @@ def _reading(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CacheError(
-            f"cannot look into {folder}: {error.strerror or error}; make it readable, or {OTHER_ROOT}"
+            f"cannot look into {folder}: {error.strerror or error}; make it a folder that can be read, or {OTHER_ROOT}"
         ) from error
 
 
@@ -178,8 +188,15 @@ def _sweep(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for leftover in folder.glob(".*.part*"):
             with contextlib.suppress(OSError):
-                if leftover.suffix == ".part" or leftover.stat().st_mtime < old:
+                if leftover.suffix == ".part" or _last_used(leftover) < old:
                     leftover.unlink()
+
+
+def _last_used(partial: Path) -> float:
+    """When half a download or the note beside it was last written, whichever was later; given either of the two."""
+    first = partial.with_suffix("") if partial.suffix == ".json" else partial
+    pair = (first, first.with_name(f"{first.name}.json"))
+    return max((path.stat().st_mtime for path in pair if path.exists()), default=0.0)
 
 
 def _acquire(path: Path, dataset: str) -> "BaseFileLock":

@@ -55,7 +55,7 @@ def _accepted(path: Path) -> dict[str, str]:
     """Key to the time of consent; what cannot be read is asked for again."""
     try:
         accepted = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return accepted if isinstance(accepted, dict) else {}
 

@@ -5,21 +5,27 @@ import re
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote
 
-from l2l_core.errors import FetchError
+from l2l_core.errors import FetchError, UsageError
 from l2l_core.fetch.cache import Cache
-from l2l_core.fetch.checks import HEAD_BYTES, Hasher, completed, fault, has_checksum, misfit, size_fault
+from l2l_core.fetch.checks import (
+    HEAD_BYTES,
+    Hasher,
+    checksums,
+    completed,
+    fault,
+    has_checksum,
+    misfit,
+    progress,
+    size_fault,
+)
 from l2l_core.fetch.partial import Partial, clear_partials, mark_of
 from l2l_core.fetch.receipts import ABSENT, fault_of, write_receipt
 from l2l_core.fetch.sources import Promise, open_source, promise_before, promise_on_the_way
-from l2l_core.fetch.web import CHUNK_BYTES, RETRIES, BrokenOffError, Reply, SourceError, Web, origin
+from l2l_core.fetch.web import CHUNK_BYTES, RETRIES, BrokenOffError, Reply, SourceError, Web, origin, whole_number
 from l2l_core.files import replacing, writing
 from l2l_core.records import FileRecord, FormRecord
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 
 class _WrongContentError(SourceError):
@@ -53,6 +59,7 @@ def fetch_files(
         web: how the network is reached.
 
     Raises:
+        UsageError: the mirror is in the home folder of nobody.
         FetchError: a file came from none of its sources, or has none; says what each answered, and where to place it.
         CacheError: the cache folder cannot be written.
     """
@@ -123,13 +130,20 @@ def _sources(dataset: str, file: FileRecord, mirror: str | None, offline: bool) 
     if mirror is None:
         return [*own]
     if "://" not in mirror:
-        return [Path(mirror).expanduser().absolute() / dataset / file.name, *own]
+        try:
+            folder = Path(mirror).expanduser().absolute()
+        except RuntimeError as error:
+            raise UsageError(
+                f"cannot use the mirror {mirror!r}: there is no such home folder; give a full path with --mirror or "
+                "L2L_MIRROR"
+            ) from error
+        return [folder / dataset / file.name, *own]
     return [] if offline else [f"{mirror.rstrip('/')}/{quote(dataset)}/{quote(file.name)}", *own]
 
 
 def _advice(file: FileRecord, target: Path, answers: Sequence[str], offline: bool) -> str:
     """What was asked, what each source said, and what to do."""
-    known = [f"{kind} {value}" for kind, value in (("sha256", file.sha256), ("md5", file.md5)) if value is not None]
+    known = [f"{kind} {value}" for kind, value in checksums(file).items()]
     reasons = "; ".join(answers) or "no source is known"
     if offline:
         reasons = "; ".join([*answers, "no connection is made offline"])
@@ -177,8 +191,7 @@ def _receive(file: FileRecord, url: str, partial: Partial, web: Web, label: str)
     """Bring the partial file to its end over one connection, and check what is there then."""
     if partial.size_bytes > file.limit_bytes:
         raise _StaleError
-    # A run that was killed at the very end left nothing to ask for; without a checksum a host may still promise one.
-    if not (has_checksum(file) and 0 < partial.size_bytes == file.size_bytes):
+    if not _is_over(file, partial):
         asking = partial.asking()
         with open_source(web, url, asking) as reply:
             if not has_checksum(file):
@@ -191,9 +204,22 @@ def _receive(file: FileRecord, url: str, partial: Partial, web: Web, label: str)
                 partial.start(mark_of(reply.headers))
             else:
                 raise SourceError(f"HTTP status {reply.status}")
-            _append(file, partial, reply, label)
+            if reply.status != 416:
+                _append(file, partial, reply, label)
     if problem := fault(file, partial.hasher.fingerprint()):
         raise _WrongContentError(problem)
+
+
+def _is_over(file: FileRecord, partial: Partial) -> bool:
+    """Whether a run that was killed at its very end left nothing to ask for.
+
+    Without a checksum there is always something to ask for: a host may promise one on the way.
+    """
+    return (
+        has_checksum(file)
+        and partial.size_bytes > 0
+        and (partial.size_bytes == file.size_bytes or fault(file, partial.hasher.fingerprint()) is None)
+    )
 
 
 def _append(file: FileRecord, partial: Partial, reply: Reply, label: str) -> None:
@@ -201,7 +227,7 @@ def _append(file: FileRecord, partial: Partial, reply: Reply, label: str) -> Non
     if not ends_visibly and file.size_bytes is None and not has_checksum(file):
         raise SourceError("an answer without a length, which nobody can tell from one that is cut off")
     with (
-        _progress(label, file, partial.size_bytes) as bar,
+        progress(label, file.expected_bytes, partial.size_bytes) as bar,
         writing(file.name, partial.path.parent),
         partial.appending(),
         closing(reply.chunks()) as chunks,
@@ -219,6 +245,8 @@ def _check_beginning(file: FileRecord, reply: Reply) -> None:
     """Stop early where the first bytes or the announced length already show that this is not the file."""
     head = reply.peek(HEAD_BYTES)
     problem = None if has_checksum(file) else misfit(file.name, head)
+    if problem is None and _is_encoded(file, reply):
+        problem = "an answer in a Content-Encoding that was not asked for"
     if problem is None and reply.length is not None:
         problem = size_fault(file, reply.length)
     if problem is not None:
@@ -226,13 +254,27 @@ def _check_beginning(file: FileRecord, reply: Reply) -> None:
 
 
 def _continues(file: FileRecord, partial: Partial, reply: Reply) -> bool:
-    """Whether an answer is the rest of the very file that the partial one is the beginning of."""
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", reply.headers.get("Content-Range", ""))
-    if reply.status != 206 or match is None or mark_of(reply.headers) != partial.mark:
+    """Whether an answer is the rest of the very file that the partial one is the beginning of, or says that none is."""
+    if mark_of(reply.headers) != partial.mark:
         return False
-    first, last, total = match.groups()
-    ends = total == "*" or (int(last) + 1 == int(total) and file.size_bytes in (None, int(total)))
-    return int(first) == partial.size_bytes and ends
+    given = reply.headers.get("Content-Range", "")
+    if reply.status == 416:
+        return given == f"bytes */{partial.size_bytes}"
+    match = re.fullmatch(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)", given)
+    first, last, total = map(whole_number, match.groups()) if match else (None, None, None)
+    if first != partial.size_bytes or last is None or _is_encoded(file, reply):
+        return False
+    if total is None:  # then something else must tell whether this is all
+        return file.size_bytes is not None or has_checksum(file)
+    return last + 1 == total and file.size_bytes in (None, total)
+
+
+def _is_encoded(file: FileRecord, reply: Reply) -> bool:
+    """Whether the bytes are said to be not the file's own, and no checksum will tell."""
+    encoding = reply.headers.get("Content-Encoding", "").strip().lower()
+    # Many servers name so what an archive is packed with itself.
+    own = encoding in ("gzip", "x-gzip") and file.name.lower().endswith((".gz", ".tgz"))
+    return encoding not in ("", "identity") and not own and not has_checksum(file)
 
 
 def _held_to(file: FileRecord, promise: Promise) -> FileRecord:
@@ -245,7 +287,7 @@ def _held_to(file: FileRecord, promise: Promise) -> FileRecord:
 def _copy(file: FileRecord, source: Path, target: Path, label: str) -> None:
     """Put a copy of a file of a mirror in the target's place."""
     hasher = Hasher()
-    with replacing(target) as part, _progress(label, file, 0) as bar:
+    with replacing(target) as part, progress(label, file.expected_bytes) as bar:
         with writing(file.name, part.parent), part.open("xb") as out, closing(_read(source)) as chunks:
             for chunk in chunks:
                 if not hasher.size_bytes and not has_checksum(file) and (problem := misfit(file.name, chunk)):
@@ -274,10 +316,3 @@ def _size(file: FileRecord) -> str:
     if file.size_bytes is not None:
         return f"{file.size_bytes:,} bytes"
     return f"about {file.about_bytes:,} bytes" if file.about_bytes else f"at most {file.at_most_bytes or 0:,} bytes"
-
-
-def _progress(label: str, file: FileRecord, done: int) -> "tqdm[NoReturn]":
-    """A bar with rate and time left, if a person is watching."""
-    from tqdm import tqdm
-
-    return tqdm(total=file.expected_bytes or None, initial=done, desc=label, unit="B", unit_scale=True, disable=None)

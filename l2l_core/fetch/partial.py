@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
+from typing import Final
 
-from l2l_core.fetch.checks import Hasher
-from l2l_core.fetch.web import CHUNK_BYTES
+from l2l_core.fetch.checks import Hasher, hashed
 from l2l_core.files import replacing, writing
+
+_DIGITS: Final = 12  # of the address's digest, in the name
 
 
 class Partial:
@@ -27,21 +28,21 @@ class Partial:
         Raises:
             CacheError: what is left can be neither read nor removed.
         """
-        self.path = target.with_name(f".{target.name}.{hashlib.sha256(url.encode()).hexdigest()[:12]}.partial")
+        self.path = target.with_name(f".{target.name}.{hashlib.sha256(url.encode()).hexdigest()[:_DIGITS]}.partial")
         self._url, self._beside = url, self.path.with_name(f"{self.path.name}.json")
         self.mark = self._read_mark()
         self.hasher = Hasher()
         if self.mark is None:
             self.discard()
         else:
-            with writing(target.name, self.path), contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
-                self.hasher = Hasher(iter(partial(file.read, CHUNK_BYTES), b""))
+            with writing(target.name, self.path), contextlib.suppress(FileNotFoundError):
+                self.hasher = hashed(self.path, f"{target.name}: what is here")
 
     def _read_mark(self) -> str | None:
         try:
             note = json.loads(self._beside.read_bytes())
             return str(note["mark"]) if note["url"] == self._url else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     @property
@@ -110,11 +111,12 @@ def mark_of(headers: Mapping[str, str]) -> str | None:
     A weak ETag (``W/"…"``) stands for equal meaning and not for equal bytes, so it is none.
     """
     etag = headers.get("ETag", "")
-    return etag if etag.startswith('"') else headers.get("Last-Modified")
+    return etag if etag.startswith('"') else headers.get("Last-Modified") or None
 
 
 def clear_partials(target: Path) -> None:
     """Remove what any source has left of a file that is complete; what cannot be removed stops nobody."""
-    for path in target.parent.glob(f".{glob.escape(target.name)}.*.partial*"):
+    # Digit by digit, because what is left of x.tar.gz begins like what is left of x.tar.
+    for path in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * _DIGITS}.partial*"):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -7,7 +7,7 @@ the functions below.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Final
@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, u
 
 from l2l_core.fetch.archives import looks_like
 from l2l_core.fetch.checks import HEAD_BYTES, HTML
-from l2l_core.fetch.web import Hop, Reply, SourceError, Web
+from l2l_core.fetch.web import Hop, Reply, SourceError, Web, whole_number
 
 PAGE_BYTES: Final = 1 << 18  # more than any warning or login page has
 API_BYTES: Final = 1 << 22  # a Zenodo record lists some 500 bytes a file, and 100 files at most
@@ -70,9 +70,9 @@ def promise_before(web: Web, url: str) -> Promise:
     try:
         with web.open(f"https://zenodo.org/api/records/{match[1]}") as reply:
             listing = json.loads(reply.peek(API_BYTES)[:API_BYTES]) if reply.status == 200 else {}
-    except (SourceError, ValueError):
+            return _zenodo_promise(listing, unquote(match[2]))
+    except (SourceError, ValueError, RecursionError):
         return Promise()
-    return _zenodo_promise(listing, unquote(match[2]))
 
 
 def promise_on_the_way(hops: Sequence[Hop]) -> Promise:
@@ -80,8 +80,7 @@ def promise_on_the_way(hops: Sequence[Hop]) -> Promise:
     for url, headers in hops:
         sha256 = headers.get("X-Linked-ETag", "").strip('"')
         if _split(url).hostname == "huggingface.co" and _SHA256.fullmatch(sha256):
-            size = headers.get("X-Linked-Size", "")
-            return Promise(int(size) if size.isascii() and size.isdigit() else None, sha256)
+            return Promise(whole_number(headers.get("X-Linked-Size", "")), sha256)
     return Promise()
 
 
@@ -97,9 +96,8 @@ def _zenodo_promise(listing: object, name: str) -> Promise:
     files = listing.get("files") if isinstance(listing, dict) else None
     for file in files if isinstance(files, list) else ():
         if isinstance(file, dict) and file.get("key") == name:
-            size, checksum = file.get("size"), str(file.get("checksum"))
-            match = re.fullmatch(r"md5:([0-9a-f]{32})", checksum)
-            return Promise(size if type(size) is int else None, md5=match[1] if match else None)
+            match = re.fullmatch(r"md5:([0-9a-f]{32})", str(file.get("checksum")))
+            return Promise(whole_number(str(file.get("size"))), md5=match[1] if match else None)
     return Promise()
 
 
@@ -118,12 +116,13 @@ class _Form:
 
 
 class _Forms(HTMLParser):
-    """The forms of a page."""
+    """The forms of a page, or of what comes before its first flaw that the parser cannot take."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.forms: list[_Form] = []
-        self.feed(page)
+        with suppress(AssertionError, ValueError):
+            self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}

@@ -1,15 +1,18 @@
 """One GET over https, with the patience that a download needs: retries, redirects, and an end to every wait."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BufferedReader, RawIOBase
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 from urllib.parse import urljoin
 
 # requests and urllib3 together take a tenth of a second to import, so only a download does.
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from requests import Response, Session
     from urllib3 import BaseHTTPResponse
 
@@ -33,8 +36,8 @@ class Web:
 
     Attributes:
         backoff_s: what the pauses between tries start from, where the server does not say how long to wait.
-        timeout_s: how long to wait for a connection, and for each piece of an answer.
-        min_bytes_per_s, slow_s: an answer that brings less than this rate for this long is given up.
+        timeout_s: how long to wait for a connection, for the whole head of an answer, and for each piece of its body.
+        min_bytes_per_s, slow_s: an answer that brings less than this rate over so much waiting for it is given up.
         hosts: an origin (``https://host``) to the one that is contacted in its place, for tests.
     """
 
@@ -88,9 +91,14 @@ class Web:
         time.sleep(self.backoff_s * 2**number)
 
     def _session(self, headers: Mapping[str, str]) -> "Session":
+        from http.client import HTTPResponse
+
         from requests import Response, Session
         from requests.adapters import HTTPAdapter
         from urllib3 import Retry
+        from urllib3.exceptions import HTTPError
+
+        timeout_s = self.timeout_s
 
         class PlainSession(Session):
             def get_redirect_target(self, resp: Response) -> None:
@@ -98,7 +106,10 @@ class Web:
 
         class ShortWait(Retry):
             def get_retry_after(self, response: "BaseHTTPResponse") -> float | None:
-                seconds = super().get_retry_after(response)
+                try:
+                    seconds = super().get_retry_after(response)
+                except (HTTPError, ValueError, OverflowError):  # neither a number nor a date
+                    return None
                 return None if seconds is None else min(seconds, MAX_RETRY_AFTER_S)
 
             def increment(self, *args: Any, **kwargs: Any) -> Self:
@@ -106,6 +117,22 @@ class Web:
                 if response := kwargs.get("response"):
                     response.close()  # or else urllib3 reads its body to the end, which may never come
                 return following
+
+        class PromptResponse(HTTPResponse):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                self._wire = _Wire(self.fp.detach(), timeout_s)
+                self.fp = BufferedReader(self._wire)
+
+            def read1(self, n: int = -1) -> bytes:
+                self._wire.expect()
+                return super().read1(n)
+
+        class PromptAdapter(HTTPAdapter):
+            def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+                pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+                pool.ConnectionCls = type("PromptConnection", (pool.ConnectionCls,), {"response_class": PromptResponse})
+                return pool
 
         retry = ShortWait(
             total=RETRIES,
@@ -119,7 +146,7 @@ class Web:
         session.headers["Accept-Encoding"] = "identity"  # checksums are of the file as it is
         session.headers.update(headers)
         for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
+            session.mount(scheme, PromptAdapter(max_retries=retry))
         return session
 
     def _contact(self, url: str) -> str:
@@ -130,20 +157,50 @@ class Web:
 
     def _pieces(self, response: "Response") -> Iterator[bytes]:
         """The body as it comes in, ending in `BrokenOffError` where it breaks off."""
-        since, received = time.monotonic(), 0
+        waited_s, received = 0.0, 0
         while True:
+            since = time.monotonic()
             with _explained(BrokenOffError, "connection broken"):
                 # Not `read`, which waits until a whole chunk is there, and so would hide a server that trickles.
                 piece = response.raw.read1(CHUNK_BYTES, decode_content=False)
+            # The time between two pieces is the caller's own. What is beyond the timeout, this process was stopped for.
+            waited_s += min(time.monotonic() - since, self.timeout_s)
             if not piece:
                 return
             yield piece
             received += len(piece)
-            elapsed_s = time.monotonic() - since
-            if elapsed_s >= self.slow_s:
-                if received < self.min_bytes_per_s * elapsed_s:
-                    raise SourceError(f"too slow ({received:,} bytes in {elapsed_s:.0f} s)")
-                since, received = time.monotonic(), 0
+            if waited_s >= self.slow_s:
+                if received < self.min_bytes_per_s * waited_s:
+                    raise SourceError(f"too slow ({received:,} bytes in {waited_s:.0f} s)")
+                waited_s, received = 0.0, 0
+
+
+class _Wire(RawIOBase):
+    """What comes in over a connection, until `timeout_s` have passed since it was last `expect`ed.
+
+    A socket's own timeout begins anew with every byte, so a head that comes in drops, or after endless announcements
+    that it will come, would hold us for ever.
+    """
+
+    def __init__(self, raw: RawIOBase, timeout_s: float) -> None:
+        self._raw, self._timeout_s = raw, timeout_s
+        self.expect()
+
+    def expect(self) -> None:
+        """Begin to wait."""
+        self._until = time.monotonic() + self._timeout_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        if time.monotonic() >= self._until:
+            raise TimeoutError
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 @dataclass(slots=True)
@@ -186,8 +243,7 @@ class Reply:
     @property
     def length(self) -> int | None:
         """How many bytes the body is said to have; None where nothing useful is said."""
-        text = self.headers.get("Content-Length", "")
-        return int(text) if text.isascii() and text.isdigit() else None
+        return whole_number(self.headers.get("Content-Length", ""))
 
     @property
     def ends_visibly(self) -> bool:
@@ -197,6 +253,11 @@ class Reply:
 
 Hop: TypeAlias = tuple[str, Mapping[str, str]]
 Step: TypeAlias = Callable[[Reply], str | None]
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a server wrote; None where it is none, or one that no file has."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from l2l_core.fetch.archives import Tree, join_trees, open_tree, put_under
 from l2l_core.fetch.cache import Cache
 from l2l_core.fetch.consent import ensure_consent
 from l2l_core.fetch.download import fetch_files
+from l2l_core.fetch.receipts import record_receipt
 from l2l_core.files import holds
 from l2l_core.prepare.readers import RawDataset, Wanted, get_reader
 from l2l_core.prepare.stores import (
@@ -127,6 +128,8 @@ def _fetch_form(
             )
             with _opened(record, [form], sources, cache) as tree:
                 _prepare(record, form, catalog, tree, path)
+            for file in form.files:
+                record_receipt(cache.downloads(record.name) / file.name, file)
     return path
 
 

@@ -270,5 +270,5 @@ def test_what_is_removed_need_not_be_in_the_catalogue_but_is_a_name(l2l: Command
     assert home().is_dir()
 
 
-def test_what_takes_nothing_is_removed_too(l2l: Command) -> None:
-    assert l2l("remove", "omniglot").lines == ["omniglot: 0 B freed"]
+def test_what_is_not_there_is_not_removed(l2l: Command) -> None:
+    assert l2l("remove", "omniglot").mistake == "unknown data set 'omniglot' in the cache; none is known"

@@ -23,6 +23,7 @@ class Answer:
         chunked: send the body with an encoding that shows its end, and no length.
         endless: send the body again and again until the client hangs up.
         silent: take the request and never answer.
+        verbatim: send these two instead of all this, the second again and again until the client hangs up.
     """
 
     body: bytes = b""
@@ -36,6 +37,7 @@ class Answer:
     chunked: bool = False
     endless: bool = False
     silent: bool = False
+    verbatim: tuple[bytes, bytes] | None = None
 
 
 class Server(ThreadingHTTPServer):
@@ -78,7 +80,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.stopping.wait(20)
             return
         with contextlib.suppress(ConnectionError):
-            self._send(answer)
+            if answer.verbatim is None:
+                self._send(answer)
+            else:
+                self._repeat(*answer.verbatim)
+
+    def _repeat(self, beginning: bytes, piece: bytes) -> None:
+        self.wfile.write(beginning)
+        while not self.server.stopping.wait(0.02):
+            self.wfile.write(piece)
 
     def _send(self, answer: Answer) -> None:
         status, body, headers = answer.status, answer.body, {"Connection": "close", **answer.headers}

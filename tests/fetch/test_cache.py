@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from l2l_core.errors import CacheError, L2LError, UsageError
+from l2l_core.errors import CacheError, L2LError, UnknownNameError, UsageError
 from l2l_core.fetch import cache as cache_module
 from l2l_core.fetch.cache import Cache, Entry, entries, home, remove
 from l2l_core.files import replacing, writing
@@ -270,15 +270,27 @@ def test_half_a_download_is_kept_for_a_month(tmp_path):
     cache = Cache(tmp_path)
     folder = cache.downloads("omniglot")
     folder.mkdir(parents=True)
-    days = {".a.zip.12.partial": 29, ".a.zip.12.partial.json": 31, ".b.zip.12.partial": 31, ".c.part": 0, "d.part": 99}
+    kept = {
+        ".a.zip.12.partial": 29,
+        ".a.zip.12.partial.json": 31,
+        ".e.zip.12.partial": 31,
+        ".e.zip.12.partial.json": 29,
+    }
+    removed = {
+        ".b.zip.12.partial": 31,
+        ".b.zip.12.partial.json": 32,
+        ".f.zip.12.partial": 31,
+        ".g.zip.12.partial.json": 31,
+    }
+    days = {**kept, **removed, ".c.part": 0, "d.part": 99}
     for name, age in days.items():
         (folder / name).write_bytes(b"half")
         then = time.time() - age * 24 * 3600
         os.utime(folder / name, (then, then))
     with cache.lock("glyphs"):
-        assert len(list(folder.iterdir())) == 5
+        assert len(list(folder.iterdir())) == 10
     with cache.lock("omniglot"):
-        assert sorted(path.name for path in folder.iterdir()) == [".a.zip.12.partial", "d.part"]
+        assert {path.name for path in folder.iterdir()} == {*kept, "d.part"}
 
 
 @pytest.fixture
@@ -313,6 +325,42 @@ def test_nothing_is_in_no_cache(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_folder_is_nothing(filled):
+    filled.downloads("letters").mkdir()
+    filled.stores("empty").mkdir()
+    assert [(entry.dataset, entry.kind) for entry in entries(filled)] == [
+        ("letters", "stores"),
+        ("shapes", "downloads"),
+        ("shapes", "stores"),
+    ]
+
+
+def test_a_folder_that_vanishes_while_it_is_looked_at_is_nothing(filled, monkeypatch):
+    iterdir = Path.iterdir
+
+    def vanishing(path):
+        if path == filled.stores("letters"):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return iter(sorted(iterdir(path)))
+
+    monkeypatch.setattr(Path, "iterdir", vanishing)
+    assert [entry.dataset for entry in entries(filled)] == ["shapes", "shapes"]
+
+
+@pytest.mark.parametrize("place", ["", "downloads"])
+def test_a_file_where_the_cache_should_be(tmp_path, place):
+    root = tmp_path / "data"
+    (root / place).parent.mkdir(exist_ok=True)
+    (root / place).write_bytes(b"mine")
+    for ask in (lambda: entries(Cache(root)), lambda: remove(Cache(root), "x", downloads=True, stores=True)):
+        with pytest.raises(CacheError) as caught:
+            ask()
+        assert str(caught.value) == (
+            f"cannot look into {root / 'downloads'}: Not a directory; make it a folder that can be read, or {ADVICE}"
+        )
+    assert all_files(tmp_path) == {f"data/{place}".rstrip("/"): b"mine"}
+
+
 def test_a_link_is_counted_as_itself_and_not_followed(filled, tmp_path):
     (tmp_path / "elsewhere").write_bytes(bytes(10**6))
     (filled.stores("letters") / "link").symlink_to(tmp_path / "elsewhere")
@@ -328,7 +376,8 @@ def test_a_folder_that_cannot_be_looked_into(filled, monkeypatch):
     with pytest.raises(CacheError) as caught:
         entries(filled)
     assert str(caught.value) == (
-        f"cannot look into {filled.downloads('shapes')}: Permission denied; make it readable, or {ADVICE}"
+        f"cannot look into {filled.downloads('shapes')}: Permission denied; "
+        f"make it a folder that can be read, or {ADVICE}"
     )
 
 
@@ -341,7 +390,25 @@ def test_removing_frees_what_is_asked_for_and_nothing_else(filled, downloads, st
     gone = ("downloads/shapes/",) * downloads + ("stores/shapes/",) * stores
     kept = {name: data for name, data in before.items() if not name.startswith(gone)}
     assert all_files(filled.root) == kept
-    assert remove(filled, "shapes", downloads=downloads, stores=stores) == 0
+    if not (downloads and stores):
+        assert remove(filled, "shapes", downloads=downloads, stores=stores) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("shape", "did you mean 'shapes'?"), ("omniglot", "known: letters, shapes")]
+)
+def test_what_is_not_there_cannot_be_removed(filled, name, advice):
+    before = all_files(filled.root)
+    with pytest.raises(UnknownNameError) as caught:
+        remove(filled, name, downloads=True, stores=True)
+    assert str(caught.value) == f"unknown data set {name!r} in the cache; {advice}"
+    assert all_files(filled.root) == before
+
+
+def test_nothing_is_written_where_there_is_nothing_to_remove(tmp_path):
+    with pytest.raises(UnknownNameError, match="^unknown data set 'shapes' in the cache; none is known$"):
+        remove(Cache(tmp_path / "absent"), "shapes", downloads=True, stores=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_removing_waits_for_the_lock(filled):

@@ -1,10 +1,14 @@
 """What bytes are: sizes, checksums, and first bytes that fit a name."""
 
 import hashlib
+import io
+import sys
+import tarfile
 
 import pytest
 
-from l2l_core.fetch.checks import HEAD_BYTES, Fingerprint, Hasher, completed, fault, misfit
+from l2l_core.fetch import checks
+from l2l_core.fetch.checks import HEAD_BYTES, Fingerprint, Hasher, completed, fault, hashed, misfit
 from l2l_core.records import FileRecord
 
 from .files import BYTES, FILES, HTML
@@ -14,10 +18,25 @@ def test_a_hasher_gives_what_hashlib_gives():
     hasher = Hasher([BYTES[:7], b"", BYTES[7:500]])
     hasher.update(BYTES[500:])
     md5 = hashlib.md5(BYTES, usedforsecurity=False).hexdigest()
-    assert hasher.fingerprint() == Fingerprint(600_000, hashlib.sha256(BYTES).hexdigest(), md5)
+    assert hasher.fingerprint() == Fingerprint(600_000, {"sha256": hashlib.sha256(BYTES).hexdigest(), "md5": md5})
+    assert Hasher([BYTES], ["md5"]).fingerprint() == Fingerprint(600_000, {"md5": md5})
 
 
-FOUND = Fingerprint(1000, "a" * 64, "b" * 32)
+def test_a_file_is_hashed_as_its_bytes_are_with_a_bar_where_that_takes_a_while(tmp_path, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    (tmp_path / "x").write_bytes(BYTES)
+    assert hashed(tmp_path / "x", "checking x").fingerprint() == Hasher([BYTES]).fingerprint()
+    assert hashed(tmp_path / "x", "checking x", ["md5"]).fingerprint() == Hasher([BYTES], ["md5"]).fingerprint()
+    assert terminal.getvalue() == ""
+    monkeypatch.setattr(checks, "_SHOWN_BYTES", 600_000)
+    hashed(tmp_path / "x", "checking x")
+    assert "checking x: 100%" in terminal.getvalue()
+    assert "600k/600k" in terminal.getvalue()
+
+
+FOUND = Fingerprint(1000, {"sha256": "a" * 64, "md5": "b" * 32})
 
 
 @pytest.mark.parametrize(
@@ -53,6 +72,16 @@ def test_a_record_is_completed_but_not_overruled():
 def test_real_files_fit_their_names(name):
     assert misfit(name, FILES[name][:HEAD_BYTES]) is None
     assert misfit(name.upper(), FILES[name][:HEAD_BYTES]) is None
+
+
+def test_a_tar_is_what_the_reader_of_tars_takes_for_one():
+    header = bytearray(tarfile.TarInfo("café.txt").tobuf(tarfile.GNU_FORMAT, encoding="latin-1"))
+    header[148:156] = b" " * 8
+    signed = sum(byte if byte < 128 else byte - 256 for byte in header)  # as some old programs added up
+    header[148:156] = b"%06o\0 " % signed
+    assert misfit("a.tar", bytes(header)) is None
+    header[0] ^= 1
+    assert "instead of a tar archive" in misfit("a.tar", bytes(header))
 
 
 def family(name: str) -> str:

@@ -106,7 +106,7 @@ def test_only_a_terminal_is_asked(tmp_path, monkeypatch, capsys, terminals):
         assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"other'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b"\xff", b'{"other'])
 def test_a_record_that_cannot_be_read_is_asked_for_again(tmp_path, content):
     (tmp_path / "accepted_licences.json").write_bytes(content)
     assert refusal(Cache(tmp_path)) == REFUSAL

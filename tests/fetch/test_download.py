@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from l2l_core.errors import CacheError, FetchError
+from l2l_core.errors import CacheError, FetchError, UsageError
 from l2l_core.fetch import cache as cache_module
 from l2l_core.fetch.cache import Cache
+from l2l_core.fetch.checks import Hasher
 from l2l_core.fetch.download import download, fetch_files
-from l2l_core.fetch.receipts import read_receipt
+from l2l_core.fetch.receipts import read_receipt, write_receipt
 from l2l_core.fetch.web import CHUNK_BYTES, Web
 from l2l_core.records import FileRecord, FormRecord
 
@@ -175,6 +176,37 @@ def test_what_no_checksum_decides_must_fit_its_name_and_have_an_end(server, tmp_
     assert download(good, tmp_path / "a.zip").read_bytes() == ZIP
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "x" * 5000])
+def test_without_a_checksum_nothing_is_taken_that_was_packed_for_the_way(server, tmp_path, encoding):
+    server.pages["/x"] = [Answer(BYTES, headers={"Content-Encoding": encoding, "ETag": '"one"'})]
+    file = FileRecord("x.bin", (server.url("/x"),), about_bytes=600_000)
+    assert "(127.0.0.1: an answer in a Content-Encoding that was not asked for);" in refusal(file, tmp_path / "x.bin")
+    assert listing(tmp_path) == []
+    download(wanted(server.url("/x")), tmp_path / "x.bin")  # the checksum tells that they are the file's own
+    assert server.asked("Accept-Encoding") == ["identity"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("a.zip", "identity"), ("a.tar.gz", "x-gzip"), ("a.tar.gz", "gzip"), ("a.tgz", "GZIP")]
+)
+def test_what_a_file_is_packed_with_itself_may_be_named(server, tmp_path, name, encoding):
+    server.pages["/x"] = [Answer(FILES[name], headers={"Content-Encoding": encoding})]
+    target = tmp_path / name
+    assert download(unchecked(server.url("/x"), name=name), target).read_bytes() == FILES[name]
+
+
+def test_a_rest_that_was_packed_for_the_way_is_not_taken(server, tmp_path):
+    etag = {"ETag": '"one"'}
+    rest = f"bytes 3000-{len(ZIP) - 1}/{len(ZIP)}"
+    server.pages["/x"] = [
+        Answer(ZIP, headers=etag, drop_at=3000),
+        Answer(ZIP[::-1][3000:], 206, {**etag, "Content-Range": rest, "Content-Encoding": "gzip"}),
+        Answer(ZIP),
+    ]
+    assert download(unchecked(server.url("/x")), tmp_path / "a.zip", web=server.web()).read_bytes() == ZIP
+    assert server.asked("Range") == [None, "bytes=3000-", None]
+
+
 def test_every_source_is_named_with_its_reason_in_order(server, tmp_path):
     server.pages["/b"] = [Answer(HTML)]
     port = server.server_port
@@ -200,6 +232,18 @@ def test_a_file_to_be_placed_by_hand(tmp_path):
     target.write_bytes(ZIP)
     assert f"(the file that is there: {len(ZIP):,} bytes instead of 1,234); get it" in refusal(file, target)
     assert download(unchecked(name="a.zip"), target) == target  # its size is plausible, and it begins like a zip file
+
+
+def test_the_receipt_of_an_earlier_file_is_no_obstacle(tmp_path):
+    target = tmp_path / "a.zip"
+    write_receipt(target, "https://files.example/a.zip", Hasher([ZIP]).fingerprint(), None)
+    target.write_bytes(ZIP + b"!")
+    assert download(unchecked(), target) == target
+    target.write_bytes(ZIP[:-1] + b"!")
+    message = refusal(unchecked(), target)
+    assert " by a.zip.receipt.json, to be removed if you placed the file yourself); get it another way " in message
+    (tmp_path / "a.zip.receipt.json").unlink()
+    assert download(unchecked(), target) == target
 
 
 def test_a_good_source_ends_the_search(server, tmp_path):
@@ -347,6 +391,19 @@ def test_a_mirror_elsewhere_speaks_https(tmp_path, contacted, mirror):
     with pytest.raises(FetchError, match=r": leads to .*, and only https is trusted\)"):
         fetch_files("shapes", form(wanted()), Cache(tmp_path), mirror=mirror)
     assert contacted == []
+
+
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_a_mirror_in_the_home_folder_of_nobody(server, tmp_path, monkeypatch, given):
+    mirror = "~no-such-user-here/mirror"
+    if given == "environment":
+        monkeypatch.setenv("L2L_MIRROR", mirror)
+    with pytest.raises(UsageError) as caught:
+        fetch_files("shapes", form(wanted()), Cache(tmp_path), mirror=mirror if given == "argument" else None)
+    assert str(caught.value) == (
+        "cannot use the mirror '~no-such-user-here/mirror': there is no such home folder; "
+        "give a full path with --mirror or L2L_MIRROR"
+    )
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from l2l_core.fetch.download import download
 from l2l_core.fetch.partial import Partial, clear_partials, mark_of
 from l2l_core.fetch.receipts import read_receipt
 from l2l_core.fetch.web import CHUNK_BYTES
+from l2l_core.records import FileRecord
 
 from .files import BYTES, FILES, SHA256, listing, unchecked, wanted
 from .server import Answer
@@ -135,6 +136,7 @@ UNFIT = {
     ),
     "no etag": Answer(BYTES[250_000:], status=206, headers={"Content-Range": "bytes 250000-599999/600000"}),
     "416": Answer(status=416, headers=ONE),
+    "416 of more": Answer(status=416, headers={**ONE, "Content-Range": "bytes */600000"}),
     **{
         f"content range {text}": Answer(BYTES[250_000:], status=206, headers={**ONE, "Content-Range": text})
         for text in (
@@ -146,6 +148,8 @@ UNFIT = {
             "bytes */600000",
             "items 250000-599999/600000",
             "nonsense",
+            f"bytes {'9' * 5000}-599999/600000",
+            f"bytes 250000-{'9' * 5000}/{'9' * 5000}",
         )
     },
     "no content range": Answer(BYTES[250_000:], status=206, headers=ONE),
@@ -161,10 +165,25 @@ def test_what_does_not_continue_starts_over(server, tmp_path, unfit):
     assert listing(tmp_path) == DONE
 
 
-def test_a_total_may_be_unknown(server, tmp_path):
-    rest = Answer(BYTES[250_000:], status=206, headers={**ONE, "Content-Range": "bytes 250000-599999/*"})
+KNOWN = {"size": {"size_bytes": 600_000}, "checksum": {"about_bytes": 500_000, "sha256": SHA256}}
+
+
+@pytest.mark.parametrize("known", KNOWN)
+@pytest.mark.parametrize("total", ["*", "9" * 5000])
+def test_a_total_may_be_unknown_where_something_else_tells_the_end(server, tmp_path, known, total):
+    rest = Answer(BYTES[250_000:], status=206, headers={**ONE, "Content-Range": f"bytes 250000-599999/{total}"})
     server.pages["/x"] = [resumable(drop_at=250_000), rest]
-    assert download(wanted(server.url("/x")), tmp_path / "x.zip", web=server.web()).read_bytes() == BYTES
+    file = FileRecord("x", (server.url("/x"),), **KNOWN[known])
+    assert download(file, tmp_path / "x", web=server.web()).read_bytes() == BYTES
+    assert len(server.requests) == 2
+
+
+def test_a_part_that_may_not_be_the_last_is_not_taken_for_the_rest(server, tmp_path):
+    part = Answer(BYTES[250_000:400_000], status=206, headers={**ONE, "Content-Range": "bytes 250000-399999/*"})
+    server.pages["/x"] = [resumable(drop_at=250_000), part, resumable()]
+    file = FileRecord("x", (server.url("/x"),), about_bytes=500_000)
+    assert download(file, tmp_path / "x", web=server.web()).read_bytes() == BYTES
+    assert server.asked("Range") == [None, "bytes=250000-", None]
 
 
 def test_without_a_checksum_a_changed_file_is_never_joined_to_its_old_beginning(server, tmp_path):
@@ -260,6 +279,44 @@ def test_a_run_killed_at_the_very_end_needs_no_connection(server, tmp_path):
     assert read_receipt(tmp_path / "x.zip").etag == '"one"'
 
 
+def test_a_checksum_that_holds_needs_no_connection_whatever_is_known_of_the_size(server, tmp_path):
+    left(tmp_path, server.url("/x"), BYTES)
+    file = FileRecord("x.zip", (server.url("/x"),), about_bytes=500_000, sha256=SHA256)
+    assert download(file, tmp_path / "x.zip").read_bytes() == BYTES
+    assert server.requests == []
+    assert listing(tmp_path) == DONE
+
+
+@pytest.mark.parametrize("known", [{"about_bytes": 500_000}, {"size_bytes": 600_000}], ids=["about", "size"])
+def test_a_server_may_say_that_nothing_is_left(server, tmp_path, known):
+    left(tmp_path, server.url("/x"), BYTES)
+    server.pages["/x"] = [resumable()]
+    file = FileRecord("x.zip", (server.url("/x"),), **known)
+    assert download(file, tmp_path / "x.zip").read_bytes() == BYTES
+    assert server.asked("Range") == ["bytes=600000-"]
+    assert listing(tmp_path) == DONE
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**ONE, "Content-Range": "bytes */600001"},
+        {**ONE, "Content-Range": "bytes */599999"},
+        {**ONE, "Content-Range": "bytes */*"},
+        {**ONE, "Content-Range": "bytes 0-599999/600000"},
+        ONE,
+        {"ETag": '"two"', "Content-Range": "bytes */600000"},
+        {"Content-Range": "bytes */600000"},
+    ],
+)
+def test_what_says_less_than_that_starts_over(server, tmp_path, headers):
+    left(tmp_path, server.url("/x"), BYTES[:-1] + b"!")
+    server.pages["/x"] = [Answer(status=416, headers=headers), resumable()]
+    file = FileRecord("x", (server.url("/x"),), about_bytes=500_000)
+    assert download(file, tmp_path / "x.zip").read_bytes() == BYTES
+    assert server.asked("Range") == ["bytes=600000-", None]
+
+
 @pytest.mark.parametrize("content", [OTHER, BYTES + b"!"], ids=["wrong", "too long"])
 def test_a_damaged_rest_of_an_earlier_run_is_fetched_anew(server, tmp_path, content):
     left(tmp_path, server.url("/x"), content)
@@ -269,7 +326,7 @@ def test_a_damaged_rest_of_an_earlier_run_is_fetched_anew(server, tmp_path, cont
 
 
 @pytest.mark.parametrize(
-    "note", [None, b"", b"[]", b"\xff", b'{"url": "elsewhere", "mark": "\\"one\\""}', b'{"url": 1}']
+    "note", [None, b"", b"[]", b"[" * 100_000, b"\xff", b'{"url": "elsewhere", "mark": "\\"one\\""}', b'{"url": 1}']
 )
 def test_a_rest_whose_note_is_lost_counts_nothing(server, tmp_path, note):
     partial = left(tmp_path, server.url("/x"), BYTES[:1000])
@@ -287,7 +344,7 @@ def test_a_partial_file_knows_its_bytes(tmp_path):
     assert again.asking() == {"Range": "bytes=1000-", "If-Range": '"one"'}
     with again.appending():
         again.append(BYTES[1000:])
-    assert again.hasher.fingerprint().sha256 == SHA256
+    assert again.hasher.fingerprint().digests["sha256"] == SHA256
     assert Partial(tmp_path / "x.zip", "https://b/x").asking() == {}
     again.start(None)
     assert (again.size_bytes, again.asking(), listing(tmp_path)) == (0, {}, [])
@@ -295,15 +352,24 @@ def test_a_partial_file_knows_its_bytes(tmp_path):
 
 def test_only_the_partials_of_that_file_are_cleared(tmp_path):
     for name in (
-        ".x[1].zip.12.partial",
-        ".x[1].zip.12.partial.json",
-        ".x1.zip.12.partial",
-        ".y.zip.12.partial",
-        "x[1].zip",
+        ".x[1].tar.0123456789ab.partial",
+        ".x[1].tar.0123456789ab.partial.json",
+        *(
+            others := [
+                ".x1.tar.0123456789ab.partial",
+                ".x[1].tar.gz.0123456789ab.partial",
+                ".y.tar.0123456789ab.partial",
+            ]
+        ),
+        ".x[1].tar.gz.0123456789ab.partial.json",
+        "x[1].tar",
     ):
         (tmp_path / name).touch()
-    clear_partials(tmp_path / "x[1].zip")
-    assert listing(tmp_path) == [".x1.zip.12.partial", ".y.zip.12.partial", "x[1].zip"]
+    clear_partials(tmp_path / "x[1].tar")
+    assert listing(tmp_path) == sorted([*others, ".x[1].tar.gz.0123456789ab.partial.json", "x[1].tar"])
+    left(tmp_path, "https://a/x", BYTES[:1000])
+    clear_partials(tmp_path / "x.zip")
+    assert len(listing(tmp_path)) == 5
 
 
 def test_marks():
@@ -311,3 +377,14 @@ def test_marks():
     assert mark_of({"ETag": 'W/"a"', **DATED}) == DATED["Last-Modified"]
     assert mark_of({"ETag": 'W/"a"'}) is None
     assert mark_of({}) is None
+    assert mark_of({"Last-Modified": ""}) is None
+
+
+def test_an_empty_date_is_no_mark(server, tmp_path):
+    empty = {"Last-Modified": ""}
+    rest = Answer(OTHER[250_000:], status=206, headers={**empty, "Content-Range": "bytes 250000-599999/600000"})
+    server.pages["/x"] = [Answer(BYTES, headers=empty, drop_at=250_000), rest]
+    file = FileRecord("x", (server.url("/x"),), about_bytes=600_000)
+    assert "(127.0.0.1: HTTP status 206);" in attempt(server, tmp_path / "x", file)
+    assert server.asked("Range") == [None, None]
+    assert listing(tmp_path) == []

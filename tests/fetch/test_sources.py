@@ -116,6 +116,14 @@ PAGES = {
         Answer(WARNING.replace(b"https:", b"http:")),
         "leads to http://drive.usercontent.google.com, and only https is trusted",
     ),
+    **{
+        f"page that no parser takes: {flaw[:12]!r}": (
+            Answer(b"<!doctype html>" + flaw),
+            "an HTML page instead of the file",
+        )
+        for flaw in (b"<![foo bar]>", b"<![ ]>", b"<a href='&#" + b"9" * 6000 + b";'>", b"&#" + b"9" * 6000 + b";")
+    },
+    "login, and then what no parser takes": (Answer(LOGIN + b"<![foo bar]>"), "a login page instead of the file"),
     "form that leads to an address that is none": (
         Answer(WARNING.replace(DRIVE.encode(), b"[bad")),
         "an address that cannot be used",
@@ -216,6 +224,10 @@ ODD = {
     "dropped": Answer(listed().body, drop_at=20),
     "another file": Answer(b'{"files": [{"key": "b.zip"}]}'),
     **{f"json {text}": Answer(text.encode()) for text in ("[]", "1", "null", '{"files": 1}', '{"files": [1, null]}')},
+    "nested": Answer(b"[" * 200_000),
+    "nested checksum": Answer(b'{"files": [{"key": "a b.zip", "checksum": ' + b"[" * 900 + b"]" * 900 + b"}]}"),
+    "size of 4,000 digits": listed(size=10**3999, checksum=None),
+    "negative size": listed(size=-1, checksum=None),
     "odd values": listed(size=True, checksum=None),
     "another digest": listed(size=None, checksum="sha512:00"),
     "endless": Answer(b" " * 65536, endless=True),
@@ -276,7 +288,10 @@ def test_a_file_of_the_hub_that_does_not(server, hub, tmp_path, answer, reason):
     assert refusal(server, unchecked(RESOLVE), tmp_path / "a.zip", HUB, CDN) == f"huggingface.co: {reason}"
 
 
-@pytest.mark.parametrize("answer", [linked('"d41d8cd98f00b204e9800998ecf8427e"', 1), linked("", 1), linked(size="?")])
+@pytest.mark.parametrize(
+    "answer",
+    [linked('"d41d8cd98f00b204e9800998ecf8427e"', 1), linked("", 1), linked(size="?"), linked(size="9" * 5000)],
+)
 def test_a_promise_of_the_hub_that_is_none(server, hub, tmp_path, answer):
     server.pages[hub] = [answer]
     assert download(unchecked(RESOLVE), tmp_path / "a.zip", web=server.web(HUB, CDN)).read_bytes() == ZIP

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from l2l_core.fetch import web as web_module
-from l2l_core.fetch.web import BrokenOffError, SourceError, Web, is_loopback
+from l2l_core.fetch.web import BrokenOffError, SourceError, Web, is_loopback, whole_number
 
 from .files import BYTES
 from .server import Answer
@@ -85,6 +85,25 @@ def test_retry_after_is_honoured_within_reason(server, pauses, status, asked, wa
     assert pauses == [waited]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.5",
+        "",
+        "soon",
+        "-1",
+        "120, 120",
+        "9" * 5000,
+        "Fri, 31 Dec 99999 23:59:59 GMT",
+        "Fri, 1 Jan 1 0:0 +9" + "9" * 20,
+    ],
+)
+def test_a_retry_after_that_says_nothing_counts_as_absent(server, pauses, text):
+    server.pages["/x"] = [Answer(status=503, headers={"Retry-After": text})] * 3 + [GOOD]
+    assert get(Web(), server.url("/x")) == BYTES
+    assert pauses == [2, 4]
+
+
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_what_will_not_pass_is_asked_for_once(server, status):
     server.pages["/x"] = [Answer(status=status)]
@@ -141,19 +160,84 @@ def test_a_body_that_trickles(server):
     assert 0.35 <= time.monotonic() - start < 10
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
+NEVER_DONE = {
+    "status line": (b"", b"H"),
+    "header": (HEAD + b"X-A: ", b"a"),
+    "headers": (HEAD, b"X: y\r\n"),
+    "announcements": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "length of a chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"0"),
+    "trailers": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+}
+
+
+@pytest.mark.parametrize("part", NEVER_DONE)
+def test_what_comes_in_drops_and_never_to_its_end(server, part):
+    server.pages["/x"] = [Answer(verbatim=NEVER_DONE[part])]
+    start = time.monotonic()
+    assert refusal(server.web(timeout_s=0.3), server.url("/x")) == "no answer in time"
+    assert 0.3 <= time.monotonic() - start < 5
+    assert len(server.requests) == (1 if "chunked" in str(NEVER_DONE[part]) else 2)
+
+
+def test_the_whole_of_a_long_body_may_take_longer_than_a_piece_of_it(server):
+    server.pages["/x"] = [Answer(BYTES[:2000], drip_s=0.08)]
+    start = time.monotonic()
+    assert get(server.web(timeout_s=0.5), server.url("/x")) == BYTES[:2000]
+    assert time.monotonic() - start > 0.5
+
+
 def test_a_body_that_is_only_rather_slow(server):
     server.pages["/x"] = [Answer(BYTES[:8000], drip_s=0.01)]  # some 10,000 bytes a second
     assert get(server.web(slow_s=0.3), server.url("/x")) == BYTES[:8000]
 
 
-def test_a_fast_beginning_does_not_excuse_a_trickle(server, monkeypatch):
-    now = iter(range(0, 10_000, 30))
-    monkeypatch.setattr(web_module.time, "monotonic", lambda: next(now))
-    pieces = [bytes(10**6), b"", bytes(90), bytes(90), bytes(90)]
-    raw = type("Raw", (), {"read1": lambda self, *_, **__: pieces.pop(0) or bytes(10**6)})()
-    body = Web()._pieces(type("Response", (), {"raw": raw}))
+def pieces(web: Web, monkeypatch, steps: list[tuple[float, float, int]]) -> list[bytes]:
+    """What comes of pieces: the seconds each takes to come, the seconds its reader takes then, and its size."""
+    clock = [0.0]
+    left = iter(steps)
+    monkeypatch.setattr(web_module.time, "monotonic", lambda: clock[0])
+    reading = [0.0]
+
+    def read1(*_, **__):
+        waits_s, reading[0], size = next(left, (0, 0, 0))
+        clock[0] += waits_s
+        return bytes(size)
+
+    response = type("Response", (), {"raw": type("Raw", (), {"read1": read1})})
+    received = []
+    for piece in web._pieces(response):
+        received.append(piece)
+        clock[0] += reading[0]
+    return received
+
+
+def test_only_waiting_counts_as_slow(monkeypatch):
+    web = Web(timeout_s=30, min_bytes_per_s=1000, slow_s=60)
+    assert len(pieces(web, monkeypatch, [(0.001, 600, 10_000)] * 5)) == 5
+    # Stopped for an hour within a read, of which no more than a timeout can have been the server's.
+    assert len(pieces(web, monkeypatch, [(3600, 0, 10), (1, 0, 40_000), (30, 0, 40_000)])) == 3
+    with pytest.raises(SourceError, match=r"^too slow \(59,998 bytes in 60 s\)$"):
+        pieces(web, monkeypatch, [(30, 0, 29_999)] * 2)
+
+
+def test_a_fast_beginning_does_not_excuse_a_trickle(monkeypatch):
+    fast, slow = (30, 0, 10**6), (30, 0, 90)
     with pytest.raises(SourceError, match=r"^too slow \(180 bytes in 60 s\)$"):
-        list(body)
+        pieces(Web(), monkeypatch, [fast, fast, slow, slow])
+
+
+def test_numbers_that_a_server_may_write():
+    assert [whole_number(text) for text in ("0", "007", "9" * 18)] == [0, 7, 10**18 - 1]
+    for text in ("", "-1", "+1", "1.0", " 1", "1 ", "1\n", "1_0", "²", "٣", "0x1", "9" * 19, "9" * 5000):
+        assert whole_number(text) is None
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_absurd_length_is_none(server, chunked):
+    server.pages["/x"] = [Answer(BYTES, headers={"Content-Length": "9" * 5000}, announced=-1, chunked=chunked)]
+    with server.web().open(server.url("/x")) as reply:
+        assert (reply.length, reply.ends_visibly) == (None, chunked)
 
 
 def test_redirects_are_followed_and_remembered(server):

@@ -47,7 +47,7 @@ def record(small: SmallData, address: str, monkeypatch: pytest.MonkeyPatch) -> D
     monkeypatch.setenv("L2L_CATALOG", str(small.catalog))
     content = small.archive.read_bytes()
     urls = (f"{address}/absent.zip", f"{address}/small.zip")
-    file = FileRecord("small.zip", urls, len(content), hashlib.sha256(content).hexdigest())
+    file = FileRecord("small.zip", urls, len(content), sha256=hashlib.sha256(content).hexdigest())
     return with_form(open_catalog().dataset("small"), files=(file,))
 
 
@@ -66,6 +66,22 @@ def test_fetched_and_imported_are_the_same_store(record: DatasetRecord, small: S
     before = fetched.stat().st_mtime_ns
     assert fetch(record, catalog, Cache.at(tmp_path / "a")) == fetched
     assert fetched.stat().st_mtime_ns == before, "what is prepared stays"
+
+
+def test_damage_to_a_file_placed_by_hand_is_found_later(
+    record: DatasetRecord, small: SmallData, tmp_path: Path
+) -> None:
+    catalog, cache = open_catalog(), Cache.at(tmp_path)
+    content = small.archive.read_bytes()
+    record = with_form(record, files=(FileRecord("small.zip", (), about_bytes=len(content) + 100),))
+    placed = cache.downloads("small") / "small.zip"
+    placed.parent.mkdir(parents=True)
+    placed.write_bytes(content)
+    fetch(record, catalog, cache)
+    assert verify(record, catalog, cache).startswith("1 downloaded file as recorded")
+    placed.write_bytes(content[:-1] + b"x")
+    with pytest.raises(StoreError, match=r"small\.zip is damaged \(wrong content .* by small\.zip\.receipt\.json"):
+        verify(record, catalog, cache)
 
 
 def test_load_store_downloads_only_when_told(record: DatasetRecord, tmp_path: Path) -> None:
