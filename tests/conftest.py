@@ -27,9 +27,10 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the user's cache, catalogue or folder."""
+    """No test sees the user's cache, catalogue or folder, and none asks a proxy for a server on loopback."""
     monkeypatch.setenv("L2L_HOME", str(tmp_path / "home"))
-    for name in ("L2L_CATALOG", "L2L_MIRROR", "L2L_OFFLINE", "L2L_ACCEPT_LICENCES"):
+    proxies = ("http_proxy", "https_proxy", "all_proxy")
+    for name in ("L2L_CATALOG", "L2L_MIRROR", "L2L_OFFLINE", "L2L_ACCEPT_LICENCES", *proxies, *map(str.upper, proxies)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -1,4 +1,4 @@
-"""A server on loopback, and an environment that says nothing of mirrors, proxies or consent."""
+"""A server on loopback."""
 
 import socket
 import time
@@ -7,15 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from .server import Server, serving
-
-
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    for name in ("L2L_MIRROR", "L2L_OFFLINE", "L2L_ACCEPT_LICENCES"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
