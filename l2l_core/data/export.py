@@ -71,7 +71,7 @@ def to_folder(dataset: Dataset[Any], path: str | os.PathLike[str]) -> Path:
     superclasses: Sequence[str] = (getattr(meta.dataset, "superclasses", ()) if own else ()) or [""] * len(names)
     folders = _folder_names(names)
     modality: Modality | None = None
-    with _appearing(path) as part, tqdm(desc=path.name, total=index.counts_C.sum(), disable=None) as bar:
+    with _appearing(path) as part, tqdm(desc=path.name, total=int(index.counts_C.sum()), disable=None) as bar:
         for row in np.argsort(index.rank_C):
             start, count = index.starts_C[row], index.counts_C[row]
             with writing(path.name, path, _ADVICE):
