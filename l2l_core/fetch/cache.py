@@ -178,7 +178,8 @@ def _reading(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CacheError(
-            f"cannot look into {folder}: {error.strerror or error}; make it a folder that can be read, or {OTHER_ROOT}"
+            f"cannot look into {error.filename or folder}: {error.strerror or error}; "
+            f"make it a folder that can be read, or {OTHER_ROOT}"
         ) from error
 
 

@@ -370,8 +370,11 @@ def test_a_link_is_counted_as_itself_and_not_followed(filled, tmp_path):
 
 def test_a_folder_that_cannot_be_looked_into(filled, monkeypatch):
     def refuse(path):
-        raise PermissionError(13, "Permission denied")
+        if Path(path) == filled.downloads("shapes"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
 
+    look = os.scandir
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(CacheError) as caught:
         entries(filled)

@@ -329,7 +329,7 @@ PICKLES: dict[str, tuple[Callable[[], bytes], str]] = {
     "eval of Python 2": (lambda: calls("__builtin__", "eval"), "refers to __builtin__.eval, which"),
     "builtins.getattr": (lambda: calls("builtins", "getattr"), "refers to builtins.getattr, which"),
     "builtins.__import__": (lambda: calls("builtins", "__import__"), "refers to builtins.__import__, which"),
-    "builtins.open": (lambda: reduced(open, "canary", "w"), "refers to io.open, which"),
+    "builtins.open": (lambda: reduced(open, "canary", "w"), f"refers to {open.__module__}.open, which"),
     "builtins.map": (lambda: calls("builtins", "map"), "refers to builtins.map, which"),
     "numpy.load": (lambda: calls("numpy", "load"), "refers to numpy.load, which"),
     "numpy.testing runstring": (lambda: calls("numpy.testing._private.utils", "runstring"), "utils.runstring, which"),
