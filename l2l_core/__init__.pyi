@@ -12,11 +12,14 @@ from . import (
     records,
     store,
     training,
+    vision,
 )
+from .data.arrays import ArrayDataset, load_arrays
 from .data.benchmarks import Benchmark, load_benchmark
 from .data.datasets import MetaDataset, PreparedDataset, load_dataset
+from .data.episodes import Episode
 from .data.export import to_folder
-from .data.generator import Episode, TaskGenerator
+from .data.generator import TaskGenerator
 from .data.hf import from_hf, to_hf
 from .data.own import from_arrays, from_csv, from_folder, from_iterable, from_torch
 from .data.tasks import TaskDataset

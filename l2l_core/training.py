@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from l2l_core.algorithms.learner import Learner
 from l2l_core.algorithms.methods import TrainingDefaults, get_method
+from l2l_core.data.batches import check_seed
 from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.index import ClassIndex
-from l2l_core.data.tasks import check_seed
 from l2l_core.errors import ContentError, DivergedError, TaskError, UsageError
 from l2l_core.evaluation.report import versions
 from l2l_core.evaluation.run import accuracies_of

@@ -23,7 +23,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fetch",),
     ("store",),
     ("prepare",),
-    ("data.sampling", "data.index"),
+    ("data.sampling", "data.index", "data.batches", "data.choices", "data.arrays"),
+    ("data.descriptions", "data.transforms", "data.weighted"),
     # torch from here on
     ("data",),
     ("modules",),
@@ -36,7 +37,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
 )
 FIRST_WITH_TORCH = LAYERS.index(("data",))
-WITHOUT_TORCH_TO_IMPORT = ("algorithms", "algorithms.methods", "data", "evaluation", "cli")
+KINDS = ("generator", "variable", "mixed", "semi_supervised", "incremental", "pretraining", "regression")
+WITHOUT_TORCH_TO_IMPORT = (
+    *("algorithms", "algorithms.methods", "evaluation", "cli"),
+    *("data", "data.episodes", "data.hierarchy", "data.sources", *(f"data.{kind}" for kind in KINDS)),
+)
 """Modules above that line which are nevertheless imported without torch."""
 TORCH = {"torch", "torchvision", "torchaudio"}
 HEAVY = {"requests", "urllib3", "tqdm", "filelock", "platformdirs", "scipy", "matplotlib", "datasets"}

@@ -1,7 +1,55 @@
-from . import datasets, export, generator, hf, index, labels, own, sampling, tasks, transforms
+from . import (
+    arrays,
+    augment,
+    batches,
+    choices,
+    datasets,
+    descriptions,
+    episodes,
+    export,
+    generator,
+    global_random,
+    hf,
+    hierarchy,
+    incremental,
+    index,
+    labels,
+    loaders,
+    meta,
+    mixed,
+    own,
+    partition,
+    prefetch,
+    pretraining,
+    regression,
+    sampling,
+    semi_supervised,
+    sources,
+    tasks,
+    transforms,
+    variable,
+    weighted,
+)
+from .arrays import ArrayDataset, load_arrays
+from .batches import Augmentation, TaskBatch, Tasks
 from .datasets import MetaDataset, PreparedDataset, load_dataset
+from .descriptions import DataDescription
+from .episodes import Episode, PaddedEpisodes, pad_episodes
 from .export import to_folder
-from .generator import Episode, TaskGenerator
+from .generator import TaskGenerator
 from .hf import HFDataset, from_hf, to_hf
+from .hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy
+from .incremental import IncrementalSessions
+from .loaders import InfiniteIterator, TaskSampler, TasksetSampler, TaskStream, collate_tasks
+from .meta import FilteredMetaDataset, OnDeviceDataset, UnionMetaDataset
+from .mixed import MixedTasks
 from .own import from_arrays, from_csv, from_folder, from_iterable, from_torch
-from .tasks import TaskBatch, TaskDataset
+from .partition import partition_task
+from .prefetch import Prefetcher
+from .pretraining import ExampleBatches
+from .regression import HarmonicTasks, SinusoidTasks
+from .semi_supervised import SemiSupervisedEpisode, SemiSupervisedTasks
+from .tasks import TaskDataset, Taskset
+from .transforms import on_batches
+from .variable import VariableTasks
+from .weighted import WeightedNWays

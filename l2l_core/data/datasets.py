@@ -1,27 +1,25 @@
 """Data sets to draw tasks from: prepared ones, and any map-style torch data set seen through its classes."""
 
-import hashlib
-import operator
 import os
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import cached_property
+from math import prod
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
-from l2l_core.catalog import ROTATIONS, open_catalog
-from l2l_core.data.index import ClassIndex
-from l2l_core.data.labels import labels_of, plain_labels
+from l2l_core.catalog import open_catalog
+from l2l_core.data.arrays import ArrayDataset, gathers, load_chosen
+from l2l_core.data.index import ClassIndex, plain_labels
+from l2l_core.data.labels import labels_of
 from l2l_core.data.sampling import IntArray
 from l2l_core.errors import TaskError, UsageError
-from l2l_core.fetch.cache import Cache
-from l2l_core.prepare.build import load_store
-from l2l_core.prepare.held import Held, HeldModality
-from l2l_core.records import SUBSETS, Modality, Subset
+from l2l_core.prepare.held import Held
+from l2l_core.records import Modality, Subset
 from l2l_core.store import Store
 
 DTYPES: Final[Mapping[Modality, tuple[torch.dtype, ...]]] = {
@@ -30,29 +28,18 @@ DTYPES: Final[Mapping[Modality, tuple[torch.dtype, ...]]] = {
     "texts": (torch.float32, torch.uint8),
 }
 """What an example can be loaded as; texts are strings, whatever is asked for."""
+_PIECE: Final = 2**18
+"""Values that are converted at a time: a megabyte of float32, which stays in the cache of one core."""
 
 
-class PreparedDataset(Dataset[tuple[Any, int]]):
-    """A prepared data set, or some classes of it, as a map-style torch data set; from a store, or held in memory.
-
-    Examples lie sorted by class: ``dataset[i]`` is (example, label), with label the position in `classes`. An example
-    is an image [C, H, W], a text (str), a sound [samples], or an array of any shape.
+class PreparedDataset(ArrayDataset, Dataset[tuple[Any, int]]):
+    """A prepared data set, or some classes of it, as a map-style torch data set; see `ArrayDataset`.
 
     Args:
-        store: the examples.
-        classes: names of those to take, in the order of the store; all for None.
-        superclass_of: class name to the group of the class, where it has one.
-        subset: what to call the classes taken.
-        rotations: whether each class turned by 90, 180 and 270 degrees counts as a further class; of images only.
+        store, classes, superclass_of, subset, rotations: as of `ArrayDataset`.
         dtype: what examples are loaded as, see below; as stored for None.
 
     Attributes:
-        name: of the data set.
-        classes: class names. A rotated class is called like the unrotated one with ``/rot090`` (180, 270) behind it.
-        superclasses: the group of each class, "" where there is none.
-        modality: what an example is: "images", "texts" or "sounds"; "arrays" of other numbers held in memory.
-        sample_rate_hz: of sounds; else None.
-        class_index: which examples belong to which class.
         dtype: torch.float32, images in [0, 1] and sounds in [-1, 1), or as stored: torch.uint8 and torch.int16, and
             whatever arrays held in memory have.
     """
@@ -67,103 +54,66 @@ class PreparedDataset(Dataset[tuple[Any, int]]):
         rotations: bool = False,
         dtype: torch.dtype | None = None,
     ) -> None:
-        about = store if isinstance(store, Held) else store.manifest
-        self.name = about.dataset
-        self.modality: HeldModality = about.modality
-        self.sample_rate_hz = about.sample_rate_hz
-        self.subset = subset
-        self.dtype = torch.from_numpy(store.examples[:0].copy()).dtype if dtype is None else dtype
-        self._store = store
-        chosen = set(about.classes if classes is None else classes)
-        rows = np.array([row for row, name in enumerate(about.classes) if name in chosen], np.int64)
-        starts_C, stops_C = store.offsets[rows], store.offsets[rows + 1]
-        counts_C = stops_C - starts_C
-        # Example id to row of the store: ids count through the chosen classes only.
-        shift_C = starts_C - (np.cumsum(counts_C) - counts_C)
-        self._rows_M = np.arange(counts_C.sum()) + np.repeat(shift_C, counts_C)
-        names = [about.classes[row] for row in rows]
-        # The rotated classes come as whole further rounds, so the turn of example i is i // unrotated examples.
-        turns = ROTATIONS if rotations else ROTATIONS[:1]
-        self.classes = tuple(name + (f"/rot{degrees:03}" if degrees else "") for degrees in turns for name in names)
-        self.superclasses = tuple(superclass_of.get(name, "") for name in names) * len(turns)
-        self.class_index = ClassIndex.of_counts(np.tile(counts_C, len(turns)), self.classes)
+        super().__init__(store, classes, superclass_of, subset=subset, rotations=rotations)
+        self._stored_dtype = torch.from_numpy(store.examples[:0].copy()).dtype
+        self.dtype = self._stored_dtype if dtype is None else dtype
 
-    def __len__(self) -> int:
-        return int(self.class_index.counts_C.sum())
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        index = operator.index(index)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"{self.name} has {len(self)} examples, there is no example {index}")
-        index %= len(self)
-        label = int(np.searchsorted(self.class_index.starts_C, index, side="right")) - 1
-        if self.modality == "texts":
-            return self.text(index), label
+    def example(self, index: int) -> Any:
+        """Example `index`, 0 <= index < len, without its label: a tensor of `dtype`, or a text."""
         if self.modality == "sounds":
-            return self._converted(torch.from_numpy(self._store.example(int(self._rows_M[index])).copy())), label
-        return self.gather(np.array([index]))[0], label
+            return self._scaled(torch.from_numpy(self._sound(index)))
+        return self.text(index) if self.modality == "texts" else self.gather(np.array([index]))[0]
 
-    def text(self, index: int) -> str:
-        """The text of example `index`, 0 <= index < len."""
-        return bytes(self._store.example(int(self._rows_M[index]))).decode()
+    def gather(self, ids: IntArray, out: Tensor | None = None) -> Any:
+        """Inputs of some examples, as tensors: `dtype` [*ids.shape, C, H, W], of sounds [*ids.shape, longest].
 
-    def gather(self, ids: IntArray) -> Tensor:
-        """Some examples, `dtype` [*ids.shape, C, H, W]; of sounds `dtype` [*ids.shape, longest], with silence behind.
+        Sounds have silence behind them, up to the length of the data set's longest. Texts come as nested lists.
 
         Args:
             ids: int64, any shape, each in [0, len).
+            out: where to put them, contiguous and of that type and shape; a new tensor for None.
 
         Raises:
             IndexError: some id is not.
-            TypeError: the data set holds texts.
+            UsageError: `out` does not fit.
         """
         if self.modality == "texts":
-            raise TypeError(f"{self.name} holds texts, which no tensor holds; take them one by one, dataset[i]")
-        flat = ids.reshape(-1)
-        if flat.size and not 0 <= flat.min() <= flat.max() < len(self):
-            raise IndexError(f"{self.name} has {len(self)} examples; ids {flat.min()} to {flat.max()} were asked for")
-        if self.modality == "sounds":
-            sounds = self._padded(self._rows_M[flat])
-            return sounds.view(*ids.shape, sounds.shape[1])
-        images = np.take(self._store.examples, self._rows_M[flat % len(self._rows_M)], axis=0)
-        turns = flat // len(self._rows_M)
-        for turn in range(1, len(ROTATIONS)) if turns.any() else ():
-            turned = np.flatnonzero(turns == turn)
-            images[turned] = np.rot90(images[turned], turn, axes=(-2, -1))
-        tensor = torch.from_numpy(images).view(*ids.shape, *images.shape[1:])
-        return tensor if self.dtype == tensor.dtype else tensor.to(self.dtype).div_(255)
+            return self._texts(ids)
+        shape = (*ids.shape, *self.example_shape)
+        if out is not None and (out.shape != shape or out.dtype != self.dtype or not out.is_contiguous()):
+            raise UsageError(
+                f"{self.name}: out is {out.dtype} {list(out.shape)}; give a contiguous {self.dtype} {list(shape)}"
+            )
+        if self.dtype == self._stored_dtype:
+            return torch.from_numpy(self.arrays(ids, None if out is None else out.numpy()))
+        flat = self._flat(ids)
+        if out is None:
+            out = torch.from_numpy(np.empty(shape, np.float32))
+        # Piece by piece, so that what has been gathered is still in the processor's cache when it is converted.
+        out_M = out.view(len(flat), *self.example_shape)
+        piece = max(1, _PIECE // max(1, prod(self.example_shape)))
+        scratch = np.empty((min(piece, len(flat)), *self.example_shape), self._store.examples.dtype)
+        for start in range(0, len(flat), piece):
+            ids_M = flat[start : start + piece]
+            self._put(ids_M, scratch[: len(ids_M)])
+            out_M[start : start + piece].copy_(torch.from_numpy(scratch[: len(ids_M)]))
+            self._scaled(out_M[start : start + piece])
+        return out
 
-    @cached_property
-    def _longest(self) -> int:
-        """Samples of the longest sound, so that what a sound is padded to does not depend on its company."""
-        bounds = self._store.bounds
-        assert bounds is not None
-        return int((bounds[self._rows_M + 1] - bounds[self._rows_M]).max(initial=0))
+    def as_labels(self, labels: IntArray) -> Tensor:
+        """Labels as a tensor, int64."""
+        return torch.from_numpy(labels)
 
-    def _padded(self, rows_M: IntArray) -> Tensor:
-        """Sounds, each from its beginning, `dtype` [M, longest]."""
-        sounds = [self._store.example(int(row)) for row in rows_M]
-        padded = np.zeros((len(sounds), self._longest), np.int16)
-        for place, sound in zip(padded, sounds, strict=True):
-            place[: len(sound)] = sound
-        return self._converted(torch.from_numpy(padded))
-
-    def _converted(self, samples: Tensor) -> Tensor:
-        return samples if self.dtype == torch.int16 else samples.to(self.dtype).div_(2**15)
+    def _scaled(self, values: Tensor) -> Tensor:
+        """Stored values brought to `dtype`; in place where they have it."""
+        if self.dtype == self._stored_dtype:
+            return values
+        return values.to(self.dtype).div_(2**15 if self.modality == "sounds" else 255)
 
     @cached_property
     def targets(self) -> Tensor:
         """The label of every example, int64 [M]."""
         return torch.from_numpy(np.repeat(np.arange(len(self.classes)), self.class_index.counts_C))
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sha256 over the store's data and the classes taken from it: where it is the same, so is every example id."""
-        return hashlib.sha256("\n".join([self._store.data_sha256, *self.classes]).encode()).hexdigest()
-
-    def __repr__(self) -> str:
-        subset = self.subset or "all classes"
-        return f"PreparedDataset({self.name!r}, {subset}: {len(self)} examples of {len(self.classes)} classes)"
 
 
 def load_dataset(
@@ -194,21 +144,11 @@ def load_dataset(
         TaskError: the split has no class in that subset.
         FetchError, ArchiveError, ContentError, CacheError: getting it failed.
     """
-    catalog = open_catalog()
-    record = catalog.dataset(name)
-    its_split = catalog.split(name, split)
-    if subset is not None and subset not in SUBSETS:
-        raise UsageError(f"{name}: subset {subset!r} is none of {', '.join(SUBSETS)}; None takes all classes")
-    if rotations and not record.rotations:
-        raise UsageError(f"{name}: turning its pictures does not make new classes; leave rotations out")
-    dtypes = DTYPES[record.modality]
+    dtypes = DTYPES[open_catalog().dataset(name).modality]
     if dtype not in dtypes:
         raise UsageError(f"{name}: dtype {dtype} is none of {', '.join(map(str, dtypes))}")
-    if not its_split.classes(subset):
-        raise TaskError(f"{name}: the split {its_split.name} has no {subset} classes; take another subset or split")
-    store = load_store(record, catalog, Cache.at(root), download=download)
-    classes = its_split.classes(subset)
-    return PreparedDataset(store, classes, its_split.superclass_of, subset=subset, rotations=rotations, dtype=dtype)
+    chosen = load_chosen(name, subset, split, rotations, root, download)
+    return PreparedDataset(*chosen, subset=subset, rotations=rotations, dtype=dtype)
 
 
 class MetaDataset(Dataset[Any]):
@@ -276,6 +216,42 @@ class MetaDataset(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[index]
+
+    def gather(self, ids: IntArray, out: Any = None) -> Any:
+        """Inputs of some examples, stacked in the shape of `ids`; of texts nested lists.
+
+        Raises:
+            TaskError: they are not alike, or nothing that torch can stack.
+        """
+        if self.gathers_at_once:
+            return self.dataset.gather(ids, out)  # type: ignore[attr-defined]  # as that is what it says
+        return stacked([self.gather(part) for part in ids] if ids.ndim > 1 else [self[i][0] for i in ids.tolist()])
+
+    @property
+    def gathers_at_once(self) -> bool:
+        """Whether examples are taken from a prepared data set by the batch; else one by one."""
+        return type(self).__getitem__ is MetaDataset.__getitem__ and gathers(self.dataset)
+
+    def as_labels(self, labels: IntArray) -> Tensor:
+        """Labels as a tensor, int64."""
+        return torch.from_numpy(labels)
+
+
+def stacked(parts: list[Any]) -> Any:
+    """Examples, or (input, label) pairs of them, with a new axis in front; texts stay a list.
+
+    Raises:
+        TaskError: they are not alike, or nothing that torch can stack.
+    """
+    if isinstance(parts[0], str | list):
+        return parts
+    try:
+        return default_collate(parts)
+    except (TypeError, RuntimeError) as error:
+        raise TaskError(
+            f"the examples of a task cannot be stacked ({str(error).splitlines()[0]}); give the data set a transform "
+            "that makes tensors of one shape of them, or give a task_collate"
+        ) from error
 
 
 def _index_of(labels: Sequence[Any]) -> ClassIndex:

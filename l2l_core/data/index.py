@@ -1,14 +1,25 @@
 """Which examples belong to which class, as arrays: all that sampling needs to know of a data set."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from l2l_core.data.sampling import IntArray
 from l2l_core.errors import TaskError
+
+
+def plain_labels(labels: Iterable[Any]) -> list[Any]:
+    """The labels as dictionaries take them: Python numbers instead of tensors and NumPy scalars."""
+    return [_plain(label) if hasattr(label, "item") and hasattr(label, "shape") else label for label in labels]
+
+
+def _plain(label: Any) -> Any:
+    # Of several elements a list, which no dictionary takes; a tensor it would take, and never find again.
+    return label.item() if prod(label.shape) == 1 else label.tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +42,11 @@ class ClassIndex:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return int(self.counts_C.sum())
 
     def name(self, row: int) -> str:
         """What to call a class in a message."""
@@ -76,12 +92,10 @@ class ClassIndex:
     @classmethod
     def of_labels(cls, labels: Sequence[Hashable]) -> "ClassIndex":
         """The index of examples given by their labels, one an example; classes in order of first appearance."""
-        members: dict[Hashable, list[int]] = {}
-        for example, label in enumerate(labels):
-            members.setdefault(label, []).append(example)
-        counts_C = np.array([len(ids) for ids in members.values()], np.int64)
-        order = np.array([example for ids in members.values() for example in ids], np.int64)
-        return cls(tuple(members), np.cumsum(counts_C) - counts_C, counts_C, order)
+        rows: dict[Hashable, int] = {}
+        rows_M = np.fromiter((rows.setdefault(label, len(rows)) for label in labels), np.int64, len(labels))
+        counts_C = np.bincount(rows_M, minlength=len(rows))
+        return cls(tuple(rows), np.cumsum(counts_C) - counts_C, counts_C, np.argsort(rows_M, kind="stable"))
 
     @classmethod
     def of_counts(cls, counts_C: IntArray, names: Sequence[str]) -> "ClassIndex":

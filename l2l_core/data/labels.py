@@ -2,9 +2,8 @@
 
 import contextlib
 import json
-import math
 import random
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
@@ -13,7 +12,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset
 
-from l2l_core.data.index import ClassIndex
+from l2l_core.data.index import ClassIndex, plain_labels
 from l2l_core.errors import TaskError, UsageError
 from l2l_core.files import replacing, writing
 
@@ -86,16 +85,6 @@ def known_labels(dataset: Any) -> list[Any] | None:
         parts = [known_labels(part) for part in dataset.datasets]
         return None if None in parts else [label for part in parts for label in part or ()]
     return None
-
-
-def plain_labels(labels: Iterable[Any]) -> list[Any]:
-    """The labels as dictionaries take them: Python numbers instead of tensors and NumPy scalars."""
-    return [_plain(label) if isinstance(label, Tensor | np.ndarray | np.generic) else label for label in labels]
-
-
-def _plain(label: Any) -> Any:
-    # Of several elements a list, which no dictionary takes; a tensor it would take, and never find again.
-    return label.item() if math.prod(label.shape) == 1 else label.tolist()
 
 
 def _of_index(index: ClassIndex, length: int) -> list[Any] | None:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from l2l_core.data.datasets import DTYPES, MetaDataset, PreparedDataset
-from l2l_core.data.labels import LabelOf, labels_of, plain_labels
+from l2l_core.data.index import plain_labels
+from l2l_core.data.labels import LabelOf, labels_of
 from l2l_core.errors import UnknownNameError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.held import hold_arrays, hold_texts

@@ -1,32 +1,47 @@
 """Task transforms: each takes B tasks as arrays and decides one thing more about all of them.
 
-A transform is any callable from `TaskBatch` to `TaskBatch`. Those here carry learn2learn's names and take the data set
-they work on as first argument.
+A transform is a callable from `TaskBatch` to `TaskBatch` that is marked with `on_batches`; one that is not marked takes
+and returns a list of `DataDescription`. Those here carry learn2learn's names and take the data set they work on as
+first argument.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
-from torch.utils.data import Dataset
 
-from l2l_core.data.datasets import MetaDataset, PreparedDataset
-from l2l_core.data.index import ClassIndex
-from l2l_core.data.labels import plain_labels
-from l2l_core.data.sampling import IntArray, bounded, distinct
-from l2l_core.data.tasks import TaskBatch, TaskTransform, at_least_one
-from l2l_core.errors import TaskError
+from l2l_core.data.batches import Augmentation, TaskBatch, at_least_one, whole
+from l2l_core.data.descriptions import DataDescription as DataDescription
+from l2l_core.data.descriptions import TaskTransform as TaskTransform
+from l2l_core.data.index import ClassIndex, plain_labels
+from l2l_core.data.sampling import IntArray, WordArray, bounded, distinct
+from l2l_core.errors import TaskError, UsageError
 
 CLASSES: Final = 1
 SHOTS: Final = 2
 LABELS: Final = 3
 """Streams of random words, one a kind of choice: the same seed chooses the same classes whatever else is chosen."""
 
+_Marked = TypeVar("_Marked", bound=Callable[..., Any])
 
-def _known_index(dataset: Dataset[Any]) -> ClassIndex | None:
+
+def on_batches(transform: _Marked) -> _Marked:
+    """The same function or class, marked as one that works on a `TaskBatch`, for use as a decorator."""
+    marked: Any = transform
+    marked.takes_batches = True
+    return transform
+
+
+def takes_batches(transform: object) -> bool:
+    """Whether a transform works on a `TaskBatch`; else it takes and returns a list of `DataDescription`."""
+    return isinstance(transform, Augmentation) or getattr(transform, "takes_batches", False)
+
+
+def _known_index(dataset: object) -> ClassIndex | None:
     """The class index of a data set that has one; to find out that of another would take reading all of it."""
-    return dataset.class_index if isinstance(dataset, MetaDataset | PreparedDataset) else None
+    index = getattr(dataset, "class_index", None)
+    return index if isinstance(index, ClassIndex) else None
 
 
 def _take(values_BN: IntArray | None, places_BN: IntArray) -> IntArray | None:
@@ -48,22 +63,24 @@ def _choose(batch: TaskBatch, places_BN: IntArray) -> TaskBatch:
     )
 
 
+@on_batches
 class NWays:
     """Keeps `n` classes of each task, chosen uniformly without replacement, in the order drawn.
 
     Raises:
         UsageError: n is below 1.
-        TaskError: there are fewer than n classes to choose from.
+        TaskError: there are fewer than n classes to choose from, or `RemapLabels` has numbered them already.
     """
 
-    def __init__(self, dataset: Dataset[Any], n: int = 2) -> None:
+    def __init__(self, dataset: object, n: int = 2) -> None:
         self.n = at_least_one("ways", n)
         index = _known_index(dataset)
         if index is not None:
-            _enough_classes(len(index), n)
+            _enough_classes(len(index), self.n)
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Choose the classes."""
+        _labels_come_later(batch, self)
         available = len(batch.index) if batch.classes_BN is None else batch.classes_BN.shape[1]
         _enough_classes(available, self.n)
         words_BN, batch = batch.draw(CLASSES, self.n)
@@ -75,21 +92,25 @@ def _enough_classes(available: int, ways: int) -> None:
         raise TaskError(f"{ways} ways were asked for, but there are {available} classes; lower the ways")
 
 
+@on_batches
 class KShots:
-    """Keeps `k` examples of each class, chosen uniformly.
+    """Keeps `k` examples of each class, chosen uniformly, and `queries` more behind them.
 
     Args:
         dataset: what the tasks are drawn from.
-        k: examples a class; support and query together where both are to come from them.
+        k: examples a class; support and query together where nothing is said of queries.
         replacement: whether an example may come more than once.
+        queries: how many further examples a class; none of them is among the `k`, even with replacement.
 
     Raises:
-        UsageError: k is below 1.
-        TaskError: a class has fewer than k examples; names it.
+        UsageError: k is below 1, or queries below 0.
+        TaskError: a class has too few examples; names it.
     """
 
-    def __init__(self, dataset: Dataset[Any], k: int = 1, replacement: bool = False) -> None:
-        self.k, self.replacement = at_least_one("shots", k), replacement
+    def __init__(self, dataset: object, k: int = 1, replacement: bool = False, queries: int = 0) -> None:
+        self.k, self.replacement, self.queries = at_least_one("shots", k), replacement, whole("queries", queries)
+        if self.queries < 0:
+            raise UsageError(f"queries is {self.queries}; give 0 or more")
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Choose the examples."""
@@ -99,47 +120,64 @@ class KShots:
             counts_BN = batch.index.counts_C[classes_BN]
         else:
             counts_BN = np.full((B, N), batch.ids_BNK.shape[2])
-        if not self.replacement and counts_BN.min() < self.k:
+        total = self.k + self.queries
+        # With replacement, the k may be k different ones, and there must be one left to query.
+        needed = (self.k + 1 if self.queries else 1) if self.replacement else total
+        if counts_BN.min() < needed:
             smallest = int(counts_BN.argmin())
-            row = int(classes_BN.flat[smallest])
+            name, count = batch.index.name(int(classes_BN.flat[smallest])), counts_BN.flat[smallest]
+            apart = " that keep queries apart" if needed != total else ""
             raise TaskError(
-                f"{self.k} examples a class were asked for, but class {batch.index.name(row)!r} "
-                f"has {counts_BN.flat[smallest]}; lower shots or queries, or drop the class"
+                f"{needed} examples a class{apart} were asked for, but class {name!r} has {count}; "
+                f"lower shots or queries, or drop the class"
             )
-        words_BM, batch = batch.draw(SHOTS, N * self.k)
-        words_RK, counts_R1 = words_BM.reshape(B * N, self.k), counts_BN.reshape(-1, 1)
-        chosen_RK = bounded(words_RK, counts_R1) if self.replacement else distinct(words_RK, counts_R1)
-        chosen_BNK = chosen_RK.reshape(B, N, self.k)
+        words_BM, batch = batch.draw(SHOTS, N * total)
+        words_RK, counts_R1 = words_BM.reshape(B * N, total), counts_BN.reshape(-1, 1)
+        chosen_RK = self._with_replacement(words_RK, counts_R1) if self.replacement else distinct(words_RK, counts_R1)
+        chosen_BNK = chosen_RK.reshape(B, N, total)
         if batch.ids_BNK is None:
             ids_BNK = batch.index.ids(batch.index.starts_C[classes_BN][:, :, None] + chosen_BNK)
         else:
             ids_BNK = np.take_along_axis(batch.ids_BNK, chosen_BNK, axis=2)
         return replace(batch, classes_BN=classes_BN, ids_BNK=ids_BNK)
 
+    def _with_replacement(self, words_RK: WordArray, counts_R1: IntArray) -> IntArray:
+        """Places in the class, [R, k + queries]; the queries are drawn from those places that are not among the k."""
+        if not self.queries:
+            return bounded(words_RK, counts_R1)
+        shots_RK = np.sort(bounded(words_RK[:, : self.k], counts_R1), axis=1)
+        again_RK = np.diff(shots_RK, axis=1, prepend=-1) == 0
+        left_R1 = counts_R1 - (~again_RK).sum(axis=1, keepdims=True)
+        queries_RQ = bounded(words_RK[:, self.k :], left_R1)
+        # The places left are numbered without the taken ones: past each of those, from below, a number is one greater.
+        for taken_R, again_R in zip(shots_RK.T, again_RK.T, strict=True):
+            queries_RQ += (queries_RQ >= taken_R[:, None]) & ~again_R[:, None]
+        return np.concatenate([bounded(words_RK[:, : self.k], counts_R1), queries_RQ], axis=1)
 
+
+@on_batches
 class FilterLabels:
     """Keeps the classes with some labels.
 
     Raises:
-        TaskError: there is no label to keep, no example has one, or the tasks would have different numbers of classes.
+        TaskError: there is no label to keep, no example has one, the tasks would have different numbers of classes, or
+            `RemapLabels` has numbered the classes already.
     """
 
-    def __init__(self, dataset: Dataset[Any], labels: Iterable[Hashable]) -> None:
-        self.labels = plain_labels(labels)
-        if not self.labels:
-            raise TaskError("FilterLabels was given no label to keep; give at least one")
+    def __init__(self, dataset: object, labels: Iterable[Hashable]) -> None:
+        self.labels = labels_to_keep(labels, type(self).__name__)
+        self._kept_of: tuple[ClassIndex, IntArray] | None = None
         index = _known_index(dataset)
         if index is not None:
-            _rows(index, self.labels)
+            rows_of_labels(index, self.labels)
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Drop the other classes."""
-        keep_C = np.zeros(len(batch.index), bool)
-        keep_C[_rows(batch.index, self.labels)] = True
+        _labels_come_later(batch, self)
+        kept_N = self._kept(batch)
         if batch.classes_BN is None:
-            rows_N = np.flatnonzero(keep_C)
-            return _choose(batch, np.broadcast_to(rows_N, (len(batch), len(rows_N))))
-        keep_BN = keep_C[batch.classes_BN]
+            return _choose(batch, np.broadcast_to(kept_N, (len(batch), len(kept_N))))
+        keep_BN = np.isin(batch.classes_BN, kept_N)
         kept_B = keep_BN.sum(axis=1)
         if kept_B.min() != kept_B.max() or not kept_B.any():
             raise TaskError(
@@ -148,8 +186,45 @@ class FilterLabels:
             )
         return _choose(batch, np.nonzero(keep_BN)[1].reshape(len(batch), -1))
 
+    def _kept(self, batch: TaskBatch) -> IntArray:
+        """Rows of the classes to keep, in order."""
+        if batch.listed is not None:
+            # The list of one task need not have them all.
+            labels = [label for label in self.labels if label in batch.index.rows]
+            if not labels:
+                task = batch.tasks_B[0]
+                raise TaskError(f"no example listed for task {task} has a label that FilterLabels keeps; keep others")
+            return np.unique(rows_of_labels(batch.index, labels))
+        known = self._kept_of
+        if known is None or known[0] is not batch.index:
+            # Looked up once for all tasks of a data set, as there may be as many labels as classes.
+            self._kept_of = known = batch.index, np.unique(rows_of_labels(batch.index, self.labels))
+        return known[1]
 
-def _rows(index: ClassIndex, labels: Iterable[Hashable]) -> list[int]:
+
+def labels_to_keep(labels: Iterable[Any], who: str) -> list[Any]:
+    """The labels as a data set's index has them.
+
+    Raises:
+        TaskError: there is none, or one cannot be a dictionary's key.
+    """
+    plain = plain_labels(labels)
+    if not plain:
+        raise TaskError(f"{who} was given no label to keep; give at least one")
+    for label in plain:
+        try:
+            hash(label)
+        except TypeError as error:
+            raise TaskError(f"{who}: {label!r} cannot be a label ({error}); give integers or texts") from None
+    return plain
+
+
+def rows_of_labels(index: ClassIndex, labels: Iterable[Hashable]) -> list[int]:
+    """The rows of the classes with some labels, in that order.
+
+    Raises:
+        TaskError: no example has one of them.
+    """
     for label in labels:
         if label not in index.rows:
             raise TaskError(
@@ -158,6 +233,14 @@ def _rows(index: ClassIndex, labels: Iterable[Hashable]) -> list[int]:
     return [index.rows[label] for label in labels]
 
 
+def _labels_come_later(batch: TaskBatch, transform: object) -> None:
+    if batch.labels_BN is not None:
+        raise TaskError(
+            f"{type(transform).__name__} would leave gaps in the labels that RemapLabels has given; put it before that"
+        )
+
+
+@on_batches
 class FusedNWaysKShots:
     """`FilterLabels`, `NWays` and `KShots` in one, and the same tasks as these three one after the other.
 
@@ -168,13 +251,13 @@ class FusedNWaysKShots:
 
     def __init__(
         self,
-        dataset: Dataset[Any],
+        dataset: object,
         n: int = 2,
         k: int = 1,
         replacement: bool = False,
         filter_labels: Iterable[Hashable] | None = None,
     ) -> None:
-        self._steps: list[TaskTransform] = [
+        self._steps: list[Callable[[TaskBatch], TaskBatch]] = [
             *([] if filter_labels is None else [FilterLabels(dataset, filter_labels)]),
             NWays(dataset, n),
             KShots(dataset, k, replacement),
@@ -187,10 +270,11 @@ class FusedNWaysKShots:
         return batch
 
 
+@on_batches
 class LoadData:
     """Marks the examples for loading; without it a task is the ids of its examples."""
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
+    def __init__(self, dataset: object) -> None:
         pass
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
@@ -198,6 +282,7 @@ class LoadData:
         return replace(batch, load=True)
 
 
+@on_batches
 class RemapLabels:
     """Calls the classes of a task 0 to N − 1.
 
@@ -207,7 +292,7 @@ class RemapLabels:
             there, which is not always sorted.)
     """
 
-    def __init__(self, dataset: Dataset[Any], shuffle: bool = True) -> None:
+    def __init__(self, dataset: object, shuffle: bool = True) -> None:
         self.shuffle = shuffle
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
@@ -223,6 +308,7 @@ class RemapLabels:
         return replace(batch, labels_BN=labels_BN)
 
 
+@on_batches
 class ConsecutiveLabels:
     """Puts the classes of a task in the order of the data set's labels, each class's examples together.
 
@@ -230,7 +316,7 @@ class ConsecutiveLabels:
     examples of a class stay side by side, so that the first K of each are its support set.
     """
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
+    def __init__(self, dataset: object) -> None:
         pass
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from l2l_core.data.generator import Episode
+from l2l_core.data.episodes import Episode
 from l2l_core.evaluation.report import percent
 from l2l_core.files import write_file
 

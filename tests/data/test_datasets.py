@@ -132,8 +132,14 @@ def test_texts_are_loaded_as_strings(tmp_path: Path) -> None:
     assert [part[i] for i in range(5)] == list(zip((*TEXTS[:3], *TEXTS[4:]), (0, 0, 0, 1, 1), strict=True))
     assert repr(part) == "PreparedDataset('toy', test: 5 examples of 2 classes)"
     assert pickle.loads(pickle.dumps(part))[2] == ("zwölf", 0)
-    with pytest.raises(TypeError, match=r"toy holds texts, which no tensor holds; take them one by one, dataset\[i\]"):
-        dataset.gather(np.arange(2))
+    assert dataset.gather(np.array([[2, 0], [1, 2]])) == [
+        [dataset[2][0], dataset[0][0]],
+        [dataset[1][0], dataset[2][0]],
+    ]
+    with pytest.raises(IndexError, match="toy has 6 examples; ids 0 to 8 were asked for"):
+        dataset.gather(np.array([0, 8]))
+    with pytest.raises(TypeError, match=r"toy holds texts, which no array holds; take them one by one, dataset\[i\]"):
+        dataset.arrays(np.arange(2))
 
 
 def test_a_task_of_texts_is_their_strings(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
 from l2l_core.data.sampling import random_words
@@ -26,6 +26,7 @@ from l2l_core.data.transforms import (
     RemapLabels,
 )
 from l2l_core.errors import TaskError, UsageError
+from l2l_core.records import Subset
 from tests.data.test_sampling import slow_shuffle_head
 
 
@@ -401,3 +402,16 @@ def test_text_labels_need_remapping() -> None:
     with pytest.raises(TaskError, match="label 'cat' is no integer, so it cannot be a target; add RemapLabels"):
         TaskDataset(dataset, steps, seed=0)[0]
     assert sorted(TaskDataset(dataset, [*steps, RemapLabels(dataset)], seed=0)[0][1].tolist()) == [0, 0, 1, 1]
+
+
+def test_a_digest_names_tasks_and_tells_others_apart(glyphs_home: Path) -> None:
+    def digest(tasks: int = 1030, seed: int = 0, ways: int = 3, shuffle: bool = True, subset: Subset = "test") -> str:
+        meta = MetaDataset(load_dataset("glyphs", subset=subset, root=glyphs_home))
+        steps = [NWays(meta, ways), KShots(meta, 2), LoadData(meta), RemapLabels(meta, shuffle)]
+        return TaskDataset(meta, steps, seed=seed).digest(tasks)
+
+    assert digest() == digest()
+    others = [digest(1031), digest(seed=1), digest(ways=4), digest(shuffle=False), digest(subset="train")]
+    assert len({digest(), *others}) == 6
+    with pytest.raises(UsageError, match="only tasks of a prepared data set have a digest; load it with load_dataset"):
+        TaskDataset(TensorDataset(torch.zeros(4), torch.arange(4) % 2), seed=0).digest(1)

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from l2l_core.data.generator import Episode
+from l2l_core.data.episodes import Episode
 from l2l_core.errors import CacheError
 from l2l_core.evaluation import pictures
 from l2l_core.evaluation.pictures import MAX_EPISODES, draw_episodes, draw_results, draw_training

@@ -1,0 +1,123 @@
+"""Class hierarchies, from which Meta-Dataset takes the classes of an episode: related ones, hard to tell apart."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from l2l_core.data.arrays import ArrayDataset
+from l2l_core.data.sources import source_of
+from l2l_core.errors import TaskError
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+LARGEST_NODE: Final = 392
+"""Nodes of ImageNet's graph above more classes than this are not drawn from: the least bound, as Meta-Dataset's authors
+found, that still reaches every class, so that the classes of an episode are as closely related as can be."""
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Groups of classes; all classes of an episode come from one group, drawn uniformly.
+
+    Attributes:
+        groups: name of each group to the labels of its classes; a class may be in several groups.
+        whole: whether an episode has all classes of its group, chosen among only where they are too many, and groups
+            of too few classes are passed over, as on ImageNet; else the number of ways is drawn, as on Omniglot.
+    """
+
+    groups: Mapping[str, Iterable[Hashable]]
+    whole: bool = False
+
+
+def superclass_hierarchy(dataset: "ArrayDataset | Dataset[Any]") -> Hierarchy:
+    """The superclasses of a prepared data set as groups: Omniglot's alphabets, tiered-ImageNet's categories.
+
+    Raises:
+        TaskError: the data set has no superclasses, or a class has none.
+
+    Source: Triantafillou et al. (2020), Meta-Dataset, §3.2.
+    """
+    superclasses = getattr(getattr(dataset, "dataset", dataset), "superclasses", ())
+    if not any(superclasses):
+        raise TaskError(f"{_name(dataset)} has no superclasses; give a Hierarchy of your own groups")
+    index = source_of(dataset).class_index
+    groups: dict[str, list[Hashable]] = {}
+    for row, superclass in enumerate(superclasses):
+        if not superclass:
+            raise TaskError(f"class {index.name(row)!r} has no superclass; give a Hierarchy of your own groups")
+        groups.setdefault(superclass, []).append(index.labels[row])
+    return Hierarchy(groups)
+
+
+def graph_hierarchy(
+    dataset: "ArrayDataset | Dataset[Any]", children: Mapping[str, Iterable[str]], largest: int = LARGEST_NODE
+) -> Hierarchy:
+    """The inner nodes of a graph as groups, each of the classes below it: for ImageNet and the like.
+
+    Only nodes above some class of the data set count. One with a single child left is taken out and the child put in
+    its place, since it would only come as a second group of the same classes. Groups are in the order of their names.
+
+    Args:
+        dataset: its class names are nodes of the graph.
+        children: name of each parent to those of its children; a node may have several parents. WordNet's graph is not
+            part of this package: ImageNet publishes it as ``wordnet.is_a.txt``, a line "parent child" for each edge.
+        largest: nodes above more classes are left out.
+
+    Raises:
+        TaskError: the graph has a circle, a class is above another, or no node is above 2 to `largest` classes.
+
+    Source: Triantafillou et al. (2020), Meta-Dataset, §3.2 and the appendix on ImageNet.
+    """
+    index = source_of(dataset).class_index
+    label_of = {index.name(row): label for row, label in enumerate(index.labels)}
+    below: dict[str, frozenset[str]] = {}
+    """The children of each node done, once single children are put in their parents' place; none for a class."""
+    stands_for: dict[str, str | None] = {}
+    """What is in the place of each node done: itself, its single child, or nothing where no class is below."""
+    pending: set[str] = set()
+
+    def visit(node: str) -> str | None:
+        if node in stands_for:
+            return stands_for[node]
+        if node in pending:
+            raise TaskError(f"the graph leads from {node!r} back to itself; a hierarchy has no circles")
+        pending.add(node)
+        kept = frozenset(filter(None, map(visit, children.get(node, ()))))
+        pending.remove(node)
+        if node in label_of:
+            if kept:
+                raise TaskError(f"class {node!r} is above class {min(_classes(below, kept))!r}; leave one of them out")
+            stands_for[node] = node
+        elif len(kept) > 1:
+            below[node], stands_for[node] = kept, node
+        else:
+            stands_for[node] = next(iter(kept), None)
+        return stands_for[node]
+
+    for node in children:
+        visit(node)
+    groups = {node: _classes(below, below[node]) for node in sorted(below)}
+    labels = {
+        node: [label for name, label in label_of.items() if name in classes]
+        for node, classes in groups.items()
+        if len(classes) <= largest
+    }
+    if not labels:
+        raise TaskError(
+            f"no node of the graph is above 2 to {largest} of the {len(label_of)} classes, such as "
+            f"{next(iter(label_of))!r}; name the nodes as the classes are"
+        )
+    return Hierarchy(labels, whole=True)
+
+
+def _classes(below: Mapping[str, Iterable[str]], nodes: Iterable[str]) -> set[str]:
+    """The classes among some nodes and below them."""
+    found: set[str] = set()
+    for node in nodes:
+        found |= _classes(below, below[node]) if node in below else {node}
+    return found
+
+
+def _name(dataset: object) -> str:
+    return str(getattr(dataset, "name", type(dataset).__name__))

@@ -1,0 +1,50 @@
+"""What episodes are drawn from, seen alike: which examples each class has, and the examples by their ids."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from l2l_core.data.arrays import ArrayDataset, gathers
+from l2l_core.data.index import ClassIndex
+from l2l_core.data.sampling import IntArray
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+
+class Source(Protocol):
+    """What episodes are drawn from: which examples there are of each class, and the examples by their ids."""
+
+    @property
+    def class_index(self) -> ClassIndex:
+        """Which examples belong to which class."""
+
+    def gather(self, ids: IntArray, out: Any = None) -> Any:
+        """Inputs of some examples, stacked in the shape of `ids`; of texts nested lists."""
+
+    def as_labels(self, labels: npt.NDArray[Any]) -> Any:
+        """Labels, or a mask, in the kind of array that `gather` gives."""
+
+
+def source_of(dataset: "ArrayDataset | Dataset[Any]") -> Source:
+    """The data set as it is, if it is a prepared one; any other with its examples sorted out by label.
+
+    Raises:
+        TypeError: it is no torch data set.
+        TaskError: it has no examples, or a label that cannot be a dictionary's key.
+    """
+    if gathers(dataset):
+        return dataset
+    from l2l_core.data.datasets import MetaDataset
+
+    return dataset if isinstance(dataset, MetaDataset) else MetaDataset(dataset)  # type: ignore[arg-type]
+
+
+def all_examples(index: ClassIndex) -> tuple[IntArray, IntArray]:
+    """Ids of all examples, class after class, and the row of each one's class; both int64 [M]."""
+    counts_C = index.counts_C
+    # A class may lie anywhere, so its examples are not always at the places behind the class before.
+    shifts_C = index.starts_C - (np.cumsum(counts_C) - counts_C)
+    rows_M = np.repeat(np.arange(len(index)), counts_C)
+    return index.ids(np.arange(len(rows_M)) + shifts_C[rows_M]), rows_M

@@ -1,0 +1,380 @@
+"""A user's own callables of lists of DataDescription, beside the transforms of arrays, as learn2learn takes them."""
+
+import pickle
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from l2l_core.data.augment import Normalise
+from l2l_core.data.datasets import MetaDataset, load_dataset
+from l2l_core.data.descriptions import DataDescription, TaskTransform, rows_of
+from l2l_core.data.index import ClassIndex
+from l2l_core.data.tasks import TaskDataset, Taskset
+from l2l_core.data.transforms import (
+    ConsecutiveLabels,
+    FilterLabels,
+    KShots,
+    LoadData,
+    NWays,
+    RemapLabels,
+    on_batches,
+    takes_batches,
+)
+from l2l_core.errors import TaskError, UsageError
+
+Descriptions = list[DataDescription]
+
+LABELS = [20, 10, 30, 40] * 5
+PICTURES = TensorDataset(torch.arange(20.0).reshape(20, 1, 1, 1).expand(20, 3, 2, 2).contiguous(), torch.tensor(LABELS))
+META = MetaDataset(PICTURES)
+
+
+def same(descriptions: Descriptions | None) -> Descriptions:
+    return [DataDescription(i) for i in range(20)] if descriptions is None else descriptions
+
+
+def recipe() -> list[Callable[[Any], Any]]:
+    return [FilterLabels(META, [10, 30, 40]), NWays(META, 3), KShots(META, 2), LoadData(META), RemapLabels(META)]
+
+
+def ids(task: tuple[torch.Tensor, torch.Tensor]) -> list[int]:
+    return task[0][:, 0, 0, 0].int().tolist()
+
+
+def equal(first: Any, second: Any) -> bool:
+    if isinstance(first, tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first.dtype == second.dtype and torch.equal(first, second)
+
+
+@pytest.mark.parametrize("last", [[], [ConsecutiveLabels(META)]])
+def test_a_callable_that_changes_nothing_changes_nothing_wherever_it_stands(last: list[Any]) -> None:
+    steps = [*recipe(), *last]
+    expected = list(TaskDataset(META, steps, num_tasks=6, seed=3))
+    for place in range(len(steps) + 1):
+        tasks = TaskDataset(META, [*steps[:place], same, *steps[place:]], num_tasks=6, seed=3)
+        for i in (5, 0, 3):
+            assert equal(tasks[i], expected[i]), f"at place {place}"
+        assert equal(tasks.batch([4, 1]), TaskDataset(META, steps, seed=3).batch([4, 1]))
+    twice = TaskDataset(META, [same, *steps[:3], same, *steps[3:], same], num_tasks=6, seed=3)
+    assert all(map(equal, twice, expected))
+
+
+def test_nor_does_it_without_loading() -> None:
+    steps = [NWays(META, 2), KShots(META, 3)]
+    assert equal(TaskDataset(META, [*steps, same], seed=3)[4], TaskDataset(META, steps, seed=3)[4])
+    assert TaskDataset(META, same, seed=3)[0].tolist() == list(range(20))
+    assert TaskDataset(META, [ConsecutiveLabels(META), same], seed=3)[0].tolist() == [
+        i for label in (10, 20, 30, 40) for i in range(20) if LABELS[i] == label
+    ]
+
+
+def test_the_first_gets_none_and_others_the_list_so_far() -> None:
+    seen: list[Any] = []
+
+    def note(descriptions: Descriptions | None) -> Descriptions:
+        seen.append(descriptions)
+        return same(descriptions)
+
+    TaskDataset(META, [note, NWays(META, 2), note, KShots(META, 1), LoadData(META), note], seed=0)[0]
+    first, second, third = seen
+    assert first is None
+    assert len(second) == 10
+    assert len({LABELS[each.index] for each in second}) == 2
+    assert all(each.transforms == [] for each in second)
+    assert len(third) == 2
+    assert third[0].transforms[0](7)[1] == LABELS[7]
+    seen.clear()
+    TaskDataset(META, [LoadData(META), note], seed=0)[0]
+    assert [each.index for each in seen[0]] == list(range(20)), "LoadData has been there, so it is a list"
+
+
+def test_order_number_and_repetition_are_the_callable_s() -> None:
+    def jumble(descriptions: Descriptions) -> Descriptions:
+        first, second, *_, last = descriptions
+        return [last, first, last, second, DataDescription(0)]
+
+    tasks = TaskDataset(META, [*recipe()[:4], jumble, RemapLabels(META)], num_tasks=8, seed=1)
+    plain = TaskDataset(META, recipe()[:4], seed=1)
+    for i in range(8):
+        before = ids(plain[i])
+        expected = [before[5], before[0], before[5], before[1], before[0]]
+        x, y = tasks[i]
+        assert ids((x, y))[:4] == expected[:4]
+        own = [LABELS[each] for each in expected[:4]]
+        pairs = set(zip(own, y.tolist()[:4], strict=True))
+        assert len(pairs) == len(set(own)), "one new label a class"
+        assert y.dtype == torch.int64
+        # Example 0 is of label 20, which none of the others is, and was made without functions, after LoadData.
+        assert x[4, 0, 0, 0] == 0
+        assert sorted(set(y.tolist())) == list(range(len(set(own)) + 1))
+
+
+def test_transforms_behind_a_list_see_it_as_their_data_set() -> None:
+    def uneven(descriptions: Descriptions | None) -> Descriptions:
+        return [DataDescription(i) for i in (19, 3, 0, 4, 8, 1, 5)]  # labels 40 40 20 20 20 10 10
+
+    assert TaskDataset(META, [uneven, FilterLabels(META, [20, 30, 40])], seed=0)[0].tolist() == [19, 3, 0, 4, 8]
+    ways = TaskDataset(META, [uneven, NWays(META, 2)], seed=0)
+    assert {tuple(sorted(ways[i].tolist())) for i in range(30)} == {
+        tuple(sorted(a + b)) for a, b in (([3, 19], [0, 4, 8]), ([3, 19], [1, 5]), ([0, 4, 8], [1, 5]))
+    }
+    for task in TaskDataset(META, [uneven, KShots(META, 2), LoadData(META), RemapLabels(META)], num_tasks=9, seed=0):
+        chosen = ids(task)
+        assert set(chosen[:2]) == {3, 19}
+        assert set(chosen[2:4]) < {0, 4, 8}
+        assert set(chosen[4:]) == {1, 5}
+    messages = [
+        (KShots(META, 3), "3 examples a class were asked for, but class '40' has 2; lower shots or queries, or drop"),
+        (NWays(META, 4), "4 ways were asked for, but there are 3 classes; lower the ways"),
+        (FilterLabels(META, [30]), "no example listed for task 0 has a label that FilterLabels keeps; keep others"),
+    ]
+    for step, message in messages:
+        with pytest.raises(TaskError, match=message):
+            TaskDataset(META, [uneven, step], seed=0)[0]
+
+
+def test_functions_run_one_after_another_from_the_index_on() -> None:
+    log: list[Any] = []
+
+    def nosy(descriptions: Descriptions | None) -> Descriptions:
+        for description in (descriptions := same(descriptions)):
+            description.transforms.append(lambda value: log.append(value) or value)
+        return descriptions
+
+    def doubled(descriptions: Descriptions) -> Descriptions:
+        for description in descriptions:
+            description.transforms.append(lambda sample: [sample[0] * 2, *sample[1:]])
+        return descriptions
+
+    steps = [KShots(META, 1), NWays(META, 1), nosy, LoadData(META), nosy, RemapLabels(META), nosy, doubled]
+    x, y = TaskDataset(META, steps, seed=0)[0]
+    index, loaded, relabelled = log
+    assert isinstance(index, int)
+    assert (loaded[0][0, 0, 0], loaded[1]) == (index, LABELS[index])
+    assert relabelled[1] == 0
+    assert x[0, 0, 0, 0] == 2 * index
+    assert y.tolist() == [0]
+
+
+def test_a_function_before_load_data_may_send_it_elsewhere() -> None:
+    def next_one(descriptions: Descriptions) -> Descriptions:
+        for description in descriptions:
+            description.transforms.append(lambda index: (index + 4) % 20)
+        return descriptions
+
+    steps = [NWays(META, 2), KShots(META, 2), next_one, LoadData(META)]
+    assert ids(TaskDataset(META, steps, seed=0)[0]) == [
+        (i + 4) % 20 for i in TaskDataset(META, steps[:2], seed=0)[0].tolist()
+    ]
+
+
+def noisy(descriptions: Descriptions) -> Descriptions:
+    """One that draws from every global generator, now and when its function runs."""
+    random.shuffle(descriptions)
+    descriptions = [descriptions[i] for i in np.random.permutation(len(descriptions))[:5]]
+    shift = torch.rand(1)
+    for description in descriptions:
+        description.transforms.append(
+            lambda sample: (sample[0] + shift + torch.rand(1) + random.random() + np.random.rand(), sample[1])
+        )
+    return descriptions
+
+
+def states() -> tuple[Any, ...]:
+    kind, keys, *rest = np.random.get_state()
+    return random.getstate(), kind, keys.tolist(), rest, torch.get_rng_state().tolist()
+
+
+def test_a_random_callable_s_task_is_a_function_of_seed_and_number() -> None:
+    steps = [*recipe()[:4], noisy, noisy, RemapLabels(META)]
+    tasks = TaskDataset(META, steps, num_tasks=6, seed=8)
+    before = states()
+    expected = [tasks[i] for i in range(6)]
+    assert states() == before
+    random.seed(99), np.random.seed(99), torch.manual_seed(99)
+    again = pickle.loads(pickle.dumps(tasks))
+    assert all(equal(again[i], expected[i]) for i in (3, 5, 0, 3))
+    x, y = tasks.batch([4, 2])
+    assert equal((x[0], y[0]), expected[4])
+    assert equal((x[1], y[1]), expected[2])
+    (loaded,) = DataLoader(tasks, batch_size=6)
+    assert torch.equal(loaded[0], torch.stack([x for x, _ in expected]))
+    others = [TaskDataset(META, steps, seed=9)[0], expected[1]]
+    assert not any(torch.equal(other[0], expected[0][0]) for other in others)
+    drawn: list[float] = []
+
+    def draws(descriptions: Descriptions | None) -> Descriptions:
+        drawn.append(random.random())
+        return same(descriptions)
+
+    TaskDataset(META, [draws, draws], seed=8)[0]
+    assert len(set(drawn)) == 2, "each place has words of its own"
+
+
+def test_new_labels_are_whole_numbers_whatever_the_old_ones_are() -> None:
+    dataset = TensorDataset(torch.arange(8.0).reshape(8, 1), torch.tensor([1, 2] * 4, dtype=torch.uint8))
+    steps = [NWays(dataset, 2), KShots(dataset, 2), LoadData(dataset), RemapLabels(dataset)]
+    assert equal(TaskDataset(dataset, [*steps, same], seed=0)[1], TaskDataset(dataset, steps, seed=0)[1])
+
+
+def test_the_generators_are_put_back_after_an_error() -> None:
+    def fails(descriptions: Descriptions | None) -> Descriptions:
+        random.random()
+        raise RuntimeError("on purpose")
+
+    before = states()
+    with pytest.raises(RuntimeError, match="on purpose"):
+        TaskDataset(META, fails, seed=0)[0]
+    assert states() == before
+
+
+def test_augmentations_may_stand_behind_and_see_classes() -> None:
+    order = [0, 3, 1, 4, 2, 5]
+
+    def in_turn(descriptions: Descriptions) -> Descriptions:
+        return [descriptions[place] for place in order]
+
+    steps = [NWays(META, 2), KShots(META, 3), LoadData(META), RemapLabels(META)]
+    normalise = Normalise(1.0, 2.0)
+    plain, listed = (TaskDataset(META, [*steps, *more], seed=2)[5] for more in ([normalise], [in_turn, normalise]))
+    assert equal(tuple(part[order] for part in plain), listed)
+    grouped = TaskDataset(META, [*steps, in_turn, KShots(META, 3), normalise], seed=2)[5]
+    assert grouped[1].tolist() == plain[1].tolist(), "class by class again"
+    with pytest.raises(TaskError, match="Normalise changes whole tasks, so it is no part of a description; put trans"):
+        TaskDataset(META, [*steps, normalise, in_turn], seed=2)[5]
+    with pytest.raises(TaskError, match="Normalise changes whole tasks, but task_collate is given single examples"):
+        TaskDataset(META, [*steps, in_turn, normalise], task_collate=len, seed=2)[5]
+
+
+def test_descriptions_of_tasks_are_the_tasks() -> None:
+    tasks, other = (TaskDataset(META, recipe(), num_tasks=3, seed=4) for _ in range(2))
+    for _ in range(4):
+        description = tasks.sample_task_description()
+        assert [type(each) for each in description] == [DataDescription] * 6
+        assert equal(tasks.get_task(description), other.sample())
+    assert equal(tasks.sample(), other[1])
+    collated = TaskDataset(META, recipe(), task_collate=len, seed=4)
+    assert collated.get_task(collated.sample_task_description()) == 6
+    assert TaskDataset(META, [*recipe(), same], task_collate=len, seed=4)[0] == 6
+    assert Taskset is TaskDataset
+
+
+def test_texts_and_prepared_data_sets_are_described_too(glyphs_home: Path) -> None:
+    class Words(TensorDataset):
+        def __getitem__(self, index: int) -> tuple[str, str]:
+            return f"word {index}", "even" if index % 2 else "odd"
+
+    words = Words(torch.arange(6))
+    steps = [NWays(words, 2), KShots(words, 2), LoadData(words), RemapLabels(words)]
+    plain, listed = (TaskDataset(words, [*steps, *more], seed=0) for more in ([], [same]))
+    assert listed[1][0] == plain[1][0]
+    assert torch.equal(listed.batch([1, 2])[1], plain.batch([1, 2])[1])
+    assert listed.batch([1, 2])[0] == plain.batch([1, 2])[0]
+    glyphs = load_dataset("glyphs", "test", root=glyphs_home)
+    steps = [NWays(glyphs, 3), KShots(glyphs, 2), LoadData(glyphs)]
+    assert equal(TaskDataset(glyphs, [*steps, same], seed=0)[7], TaskDataset(glyphs, steps, seed=0)[7])
+    with pytest.raises(TaskError, match=re.escape(f"but class '{glyphs.classes[0]}' has 1; lower")):
+        TaskDataset(glyphs, [lambda _: [DataDescription(0)], KShots(glyphs, 2)], seed=0)[0]
+
+
+class EveryOther(TaskTransform):
+    def __call__(self, task_description: Descriptions | None) -> Descriptions:
+        return (self.new_task() if task_description is None else task_description)[::2]
+
+
+def test_a_class_derived_from_task_transform() -> None:
+    assert TaskDataset(META, EveryOther(META), seed=0)[0].tolist() == list(range(0, 20, 2))
+    assert len(TaskDataset(META, [KShots(META, 2), EveryOther(META)], seed=0)[0]) == 4
+    with pytest.raises(NotImplementedError, match="TaskTransform has no __call__ of its own"):
+        TaskDataset(META, TaskTransform(META), seed=0)[0]
+
+
+def test_marks_tell_the_two_kinds_apart() -> None:
+    @on_batches
+    def marked(batch: Any) -> Any:
+        assert len(batch) == 3
+        return batch
+
+    assert all(map(takes_batches, [marked, Normalise(0.0, 1.0), *recipe(), ConsecutiveLabels(META)]))
+    assert not any(map(takes_batches, [same, EveryOther(META), len]))
+    assert TaskDataset(META, [marked], seed=0).batch(range(3)).shape == (3, 20)
+
+
+def test_what_a_callable_may_not_return() -> None:
+    cases: list[tuple[Any, type[Exception], str]] = [
+        (
+            lambda _: None,
+            UsageError,
+            "<lambda> gave NoneType instead of a list of DataDescription; let it return one, or "
+            "mark it with on_batches if it takes and returns a TaskBatch",
+        ),
+        (
+            lambda _: [DataDescription(0), 1],
+            UsageError,
+            "<lambda> gave a list with a int in it instead of a list of Data",
+        ),
+        (lambda _: [], TaskError, "<lambda> left no example of task 6; let it return at least one"),
+        (lambda _: [DataDescription(20)], IndexError, "<lambda> gave example 20, which the data set does not have"),
+        (lambda _: [DataDescription(-1)], IndexError, "<lambda> gave example -1, which the data set does not have"),
+    ]
+    for function, kind, message in cases:
+        with pytest.raises(kind) as caught:
+            TaskDataset(META, function, seed=0)[6]
+        assert str(caught.value).startswith(message)
+
+
+def test_a_transform_of_arrays_without_its_mark_is_told_so() -> None:
+    def unmarked(batch: Any) -> Any:
+        return batch.draw(100, 1)[1]
+
+    with pytest.raises(AttributeError) as caught:
+        TaskDataset(META, [NWays(META, 2), unmarked], seed=0)[0]
+    (note,) = caught.value.__notes__
+    assert note == (
+        "unmarked was given a list of DataDescription; a transform that takes a TaskBatch is to be marked with "
+        "on_batches"
+    )
+
+
+def test_tasks_that_differ_in_size_come_one_by_one() -> None:
+    def some(descriptions: Descriptions | None) -> Descriptions:
+        return same(descriptions)[: random.randint(1, 15)]
+
+    tasks = TaskDataset(META, [some, LoadData(META)], seed=0)
+    assert len({len(x) for x, _ in tasks.__getitems__(range(9))}) > 1
+    with pytest.raises(
+        TaskError, match="the tasks asked for cannot be stacked, since they are not alike; ask for them"
+    ):
+        tasks.batch(range(9))
+    with pytest.raises(
+        TaskError, match="tasks with a transform of DataDescription are no arrays; describe them one by"
+    ):
+        tasks.describe(range(2))
+    assert tasks.describe([2]).listed is not None
+
+    def ragged(descriptions: Descriptions | None) -> Descriptions:
+        for description in (descriptions := same(descriptions)):
+            description.transforms.append(lambda index: torch.zeros(index))
+        return descriptions
+
+    with pytest.raises(
+        TaskError, match="the examples of a task cannot be stacked, since they are not alike; add a tran"
+    ):
+        TaskDataset(META, ragged, seed=0)[0]
+
+
+@pytest.mark.parametrize("order", [None, np.array([7, 0, 3, 1, 9])])
+def test_rows_of_examples_and_of_none(order: np.ndarray | None) -> None:
+    counts_C = np.array([2, 0, 3, 0])
+    index = ClassIndex("abcd", np.cumsum(counts_C) - counts_C, counts_C, order)
+    row_of = {int(index.ids(np.array([place]))[0]): row for place, row in enumerate([0, 0, 2, 2, 2])}
+    numbers = np.arange(-2, 12)
+    assert rows_of(index, numbers).tolist() == [row_of.get(number, -1) for number in numbers.tolist()]

@@ -1,0 +1,155 @@
+"""Class hierarchies: superclasses as groups, and the nodes of a graph, against collapsing it step by step."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l2l_core.data.datasets import MetaDataset, load_dataset
+from l2l_core.data.hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy
+from l2l_core.data.variable import VariableTasks
+from l2l_core.errors import TaskError
+from tests.data.test_tasks import toy
+from tests.data.test_variable import numbered, numbered_tensors
+
+
+def plain(hierarchy: Hierarchy) -> dict[str, list[Hashable]]:
+    return {name: list(labels) for name, labels in hierarchy.groups.items()}
+
+
+def test_superclasses_are_groups() -> None:
+    dataset = numbered([4] * 7, ["vowels", "stops", "vowels", "stops", "stops", "nasals", "vowels"])
+    hierarchy = superclass_hierarchy(dataset)
+    assert plain(hierarchy) == {"vowels": [0, 2, 6], "stops": [1, 3, 4], "nasals": [5]}
+    assert not hierarchy.whole
+    tasks = VariableTasks(dataset, seed=0, hierarchy=hierarchy, min_ways=1)
+    for classes_N in tasks.describe(range(50)).classes_BN.tolist():
+        assert len({dataset.superclasses[row] for row in classes_N if row >= 0}) == 1
+
+
+def test_superclasses_that_are_missing() -> None:
+    with pytest.raises(TaskError) as caught:
+        superclass_hierarchy(numbered([4] * 3))
+    assert str(caught.value) == "numbers has no superclasses; give a Hierarchy of your own groups"
+    with pytest.raises(TaskError) as caught:
+        superclass_hierarchy(MetaDataset(toy()))
+    assert str(caught.value) == "MetaDataset has no superclasses; give a Hierarchy of your own groups"
+    with pytest.raises(TaskError) as caught:
+        superclass_hierarchy(numbered([4] * 3, ["a", "b"]))
+    assert str(caught.value) == "class 'c2' has no superclass; give a Hierarchy of your own groups"
+
+
+def test_alphabets_of_omniglot_come_first(omniglot_home: Path) -> None:
+    dataset = load_dataset("omniglot", "train", "meta-dataset", root=omniglot_home)
+    tasks = VariableTasks(MetaDataset(dataset), seed=0, hierarchy=superclass_hierarchy(MetaDataset(dataset)))
+    met = set()
+    for classes_N in tasks.describe(range(300)).classes_BN.tolist():
+        alphabets = {dataset.superclasses[row] for row in classes_N if row >= 0}
+        assert len(alphabets) == 1
+        met |= alphabets
+    assert met == set(dataset.superclasses)
+    assert {name.split("/")[1] for name in dataset.classes} == met
+
+
+def test_a_graph_gives_its_nodes_with_the_classes_below() -> None:
+    graph = {
+        "thing": ["animal", "plant", "thing that is no class"],
+        "animal": ["dog", "pet"],
+        "dog": ["c0", "c1"],
+        "pet": ["c1", "only"],
+        "only": ["c2"],
+        "plant": ["tree"],
+        "tree": ["c3", "c4"],
+        "thing that is no class": ["c9"],
+    }
+    hierarchy = graph_hierarchy(numbered([4] * 6), graph)
+    # `only` has a single child and `plant` too; class c5 is not in the graph, c9 not in the data set.
+    assert plain(hierarchy) == {
+        "animal": [0, 1, 2],
+        "dog": [0, 1],
+        "pet": [1, 2],
+        "thing": [0, 1, 2, 3, 4],
+        "tree": [3, 4],
+    }
+    assert hierarchy.whole
+    assert plain(graph_hierarchy(numbered([4] * 6), graph, largest=3)) == {
+        name: labels for name, labels in plain(hierarchy).items() if name != "thing"
+    }
+
+
+def slow_groups(children: Mapping[str, Iterable[str]], classes: set[str]) -> dict[str, set[str]]:
+    """Prune what leads to no class, then take out nodes with one child, one at a time, until there is none."""
+
+    def leads(node: str) -> bool:
+        return node in classes or any(leads(child) for child in children.get(node, ()))
+
+    below = {node: {child for child in kids if leads(child)} for node, kids in children.items() if leads(node)}
+    while single := [node for node, kids in below.items() if len(kids) == 1]:
+        node = single[0]
+        (child,) = below.pop(node)
+        for kids in below.values():
+            if node in kids:
+                kids.remove(node)
+                kids.add(child)
+
+    def reached(node: str) -> set[str]:
+        return {node} if node in classes else set().union(*(reached(child) for child in below[node]))
+
+    return {node: reached(node) for node in below}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_slow_collapsing_leaves_the_same_groups(data: st.DataObject) -> None:
+    inner = [f"n{number}" for number in range(data.draw(st.integers(1, 9)))]
+    leaves = [f"c{number}" for number in range(6)]
+    # A node's children come behind it, so that there are no circles.
+    children = {
+        node: data.draw(st.lists(st.sampled_from([*inner[place + 1 :], *leaves]), unique=True, max_size=4), label=node)
+        for place, node in enumerate(inner)
+    }
+    classes = {f"c{number}" for number in range(4)}
+    expected = slow_groups(children, classes)
+    if not expected:
+        with pytest.raises(TaskError, match="no node of the graph is above 2 to 392 of the 4 classes"):
+            graph_hierarchy(numbered([3] * 4), children)
+        return
+    groups = plain(graph_hierarchy(numbered([3] * 4), children))
+    assert groups == {node: sorted(int(name[1:]) for name in found) for node, found in expected.items()}
+    assert list(groups) == sorted(groups)
+
+
+def test_nodes_too_small_are_passed_over_and_too_large_ones_subsampled() -> None:
+    graph = {"all": ["few", "c3", "c4", "c5", "c6"], "few": ["c0", "c1", "c2"]}
+    dataset = numbered_tensors([4] * 7)
+    # Classes of arrays are named by their labels.
+    graph = {node: [child.removeprefix("c") for child in kids] for node, kids in graph.items()}
+    tasks = VariableTasks(dataset, seed=0, hierarchy=graph_hierarchy(dataset, graph), max_ways=6)
+    classes_BN = tasks.describe(range(200)).classes_BN
+    assert classes_BN.shape == (200, 6)
+    assert {tuple(sorted(classes_N)) for classes_N in classes_BN.tolist()} == {
+        tuple(row for row in range(7) if row != left_out) for left_out in range(7)
+    }
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        ({"a": ["b"], "b": ["a", "c0"]}, "the graph leads from 'a' back to itself; a hierarchy has no circles"),
+        ({"a": ["c0", "c1"], "c0": ["c1"]}, "class 'c0' is above class 'c1'; leave one of them out"),
+        (
+            {"a": ["c0"]},
+            "no node of the graph is above 2 to 392 of the 3 classes, such as 'c0'; name the nodes as the classes are",
+        ),
+        (
+            {},
+            "no node of the graph is above 2 to 392 of the 3 classes, such as 'c0'; name the nodes as the classes are",
+        ),
+    ],
+)
+def test_graphs_that_are_no_hierarchy(graph: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(TaskError) as caught:
+        graph_hierarchy(numbered([4] * 3), graph)
+    assert str(caught.value) == message
