@@ -7,7 +7,7 @@ import hashlib
 import operator
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, SupportsIndex, TypeAlias
@@ -315,6 +315,19 @@ def describe(index: ClassIndex, seed: int, tasks_B: IntArray, transforms: Iterab
     for transform in transforms:
         batch = transform(batch)
     return batch
+
+
+def check_length(dataset: Sized, examples: int) -> None:
+    """Nothing, where a data set still has as many examples as when tasks were made of it.
+
+    Raises:
+        TaskError: it has more or fewer, so that example ids may mean others.
+    """
+    if len(dataset) != examples:
+        raise TaskError(
+            f"the data set had {examples} examples when tasks were made of it, and has {len(dataset)} now; "
+            "make new tasks of it"
+        )
 
 
 def digest_of(settings: str, arrays_of: Callable[[range], Iterable[IntArray]], tasks: int) -> str:

@@ -7,13 +7,12 @@ behind it as a small data set: its examples are the places of the list, sorted o
 import operator
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from l2l_core.data.batches import TaskBatch
-from l2l_core.data.index import ClassIndex
+from l2l_core.data.index import ClassIndex, spans
 from l2l_core.data.sampling import IntArray
 from l2l_core.errors import TaskError, UsageError
 
@@ -156,7 +155,7 @@ def listed(batch: TaskBatch, descriptions: Any, index: ClassIndex, who: str) -> 
     if not descriptions:
         raise TaskError(f"{who} left no example of task {batch.tasks_B[0]}; let it return at least one")
     ids_M = np.array([operator.index(description.index) for description in descriptions], np.int64)
-    rows_M = rows_of(index, ids_M)
+    rows_M = index.rows_of(ids_M)
     if rows_M.min() < 0:
         raise IndexError(f"{who} gave example {ids_M[rows_M.argmin()]}, which the data set does not have")
     rows = rows_M.tolist()
@@ -179,37 +178,3 @@ def _describes(value: Any) -> bool:
 def _kind(value: Any) -> str:
     wrong = next((each for each in value if not _describes(each)), None) if isinstance(value, list | tuple) else None
     return type(value).__name__ if wrong is None else f"a {type(value).__name__} with a {type(wrong).__name__} in it"
-
-
-def spans(starts_C: IntArray, counts_C: IntArray) -> IntArray:
-    """The numbers start to start + count − 1 of each class, end to end, int64 [M].
-
-    Args:
-        starts_C, counts_C: int64 [C].
-    """
-    return np.arange(counts_C.sum()) + np.repeat(starts_C - np.cumsum(counts_C) + counts_C, counts_C)
-
-
-def rows_of(index: ClassIndex, ids_M: IntArray) -> IntArray:
-    """The row of each example's class, int64 [M]; −1 for numbers of no example.
-
-    Args:
-        index: of the examples.
-        ids_M: int64 [M].
-    """
-    if index.order is None:
-        # A class without examples starts where the next one does, and the last of those that do is the one meant.
-        rows_M = np.searchsorted(index.starts_C, ids_M, side="right") - 1
-        return np.where(ids_M < index.examples, rows_M, -1)
-    rows_X = _rows_by_id(index)
-    known_M = (ids_M >= 0) & (ids_M < len(rows_X))
-    return np.where(known_M, rows_X[ids_M * known_M], -1)
-
-
-@lru_cache(maxsize=4)
-def _rows_by_id(index: ClassIndex) -> IntArray:
-    """The row of every number up to the greatest; as large as the index itself, so made once for many tasks."""
-    ids_M = index.ids(spans(index.starts_C, index.counts_C))
-    rows_X = np.full(ids_M.max() + 1, -1)
-    rows_X[ids_M] = np.repeat(np.arange(len(index)), index.counts_C)
-    return rows_X

@@ -12,6 +12,7 @@ from l2l_core.data.batches import (
     TaskBatch,
     Tasks,
     at_least_one,
+    check_length,
     check_seed,
     count_of_tasks,
     describe,
@@ -76,11 +77,13 @@ class TaskGenerator(Tasks):
             LoadData(source),
             *augmentations,
         ]
+        self._examples = len(source)
         self.num_tasks = count_of_tasks(num_tasks)
         self.seed = check_seed(seed)
 
     def describe(self, indices: Sequence[int] | IntArray) -> TaskBatch:
         """The integer arrays of some episodes, nothing loaded: the first `shots` ids of a class are its support."""
+        check_length(self.dataset, self._examples)
         return describe(self.dataset.class_index, self.seed, task_numbers(indices, self.num_tasks), self._transforms)
 
     def batch(self, indices: Sequence[int] | IntArray) -> Episode:

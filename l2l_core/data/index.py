@@ -22,6 +22,15 @@ def _plain(label: Any) -> Any:
     return label.item() if prod(label.shape) == 1 else label.tolist()
 
 
+def spans(starts_C: IntArray, counts_C: IntArray) -> IntArray:
+    """The numbers start to start + count − 1 of each class, end to end, int64 [M].
+
+    Args:
+        starts_C, counts_C: int64 [C].
+    """
+    return np.arange(counts_C.sum()) + np.repeat(starts_C - np.cumsum(counts_C) + counts_C, counts_C)
+
+
 @dataclass(frozen=True, eq=False)
 class ClassIndex:
     """The examples of each class.
@@ -55,6 +64,27 @@ class ClassIndex:
     def ids(self, places: IntArray) -> IntArray:
         """Example ids at some places, same shape."""
         return places if self.order is None else self.order[places]
+
+    def rows_of(self, ids_M: IntArray) -> IntArray:
+        """The row of each example's class, int64 [M]; −1 for numbers of no example.
+
+        Args:
+            ids_M: int64 [M].
+        """
+        if self.order is None:
+            # A class without examples starts where the next one does, and the last of those that do is the one meant.
+            rows_M = np.searchsorted(self.starts_C, ids_M, side="right") - 1
+            return np.where(ids_M < self.examples, rows_M, -1)
+        known_M = (ids_M >= 0) & (ids_M < len(self._rows_by_id))
+        return np.where(known_M, self._rows_by_id[ids_M * known_M], -1)
+
+    @cached_property
+    def _rows_by_id(self) -> IntArray:
+        """The row of every number up to the greatest; as large as the index itself."""
+        ids_M = self.ids(spans(self.starts_C, self.counts_C))
+        rows_X = np.full(ids_M.max() + 1, -1)
+        rows_X[ids_M] = np.repeat(np.arange(len(self)), self.counts_C)
+        return rows_X
 
     @cached_property
     def rows(self) -> dict[Hashable, int]:

@@ -11,8 +11,7 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from l2l_core.data.arrays import nested
 from l2l_core.data.datasets import MetaDataset, stacked
-from l2l_core.data.descriptions import rows_of, spans
-from l2l_core.data.index import ClassIndex
+from l2l_core.data.index import ClassIndex, spans
 from l2l_core.data.sampling import IntArray
 from l2l_core.data.transforms import labels_to_keep, rows_of_labels
 from l2l_core.errors import TaskError, UsageError
@@ -303,7 +302,7 @@ def _in_range(ids: IntArray, length: int) -> None:
 
 
 def _row(index: ClassIndex, example: int) -> int:
-    row = int(rows_of(index, np.array([example]))[0])
+    row = int(index.rows_of(np.array([example]))[0])
     if row < 0:
         raise IndexError(f"example {example} belongs to no class of this data set")
     return row

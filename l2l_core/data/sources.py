@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l2l_core.data.arrays import ArrayDataset, gathers
-from l2l_core.data.index import ClassIndex
+from l2l_core.data.index import ClassIndex, spans
 from l2l_core.data.sampling import IntArray
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 class Source(Protocol):
     """What episodes are drawn from: which examples there are of each class, and the examples by their ids."""
+
+    def __len__(self) -> int:
+        """How many examples there are."""
 
     @property
     def class_index(self) -> ClassIndex:
@@ -43,8 +46,4 @@ def source_of(dataset: "ArrayDataset | Dataset[Any]") -> Source:
 
 def all_examples(index: ClassIndex) -> tuple[IntArray, IntArray]:
     """Ids of all examples, class after class, and the row of each one's class; both int64 [M]."""
-    counts_C = index.counts_C
-    # A class may lie anywhere, so its examples are not always at the places behind the class before.
-    shifts_C = index.starts_C - (np.cumsum(counts_C) - counts_C)
-    rows_M = np.repeat(np.arange(len(index)), counts_C)
-    return index.ids(np.arange(len(rows_M)) + shifts_C[rows_M]), rows_M
+    return index.ids(spans(index.starts_C, index.counts_C)), np.repeat(np.arange(len(index)), index.counts_C)

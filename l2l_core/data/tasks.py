@@ -14,6 +14,7 @@ from l2l_core.data.batches import (
     TaskBatch,
     TaskList,
     Tasks,
+    check_length,
     check_seed,
     count_of_tasks,
     describe,
@@ -95,11 +96,7 @@ class TaskDataset(Tasks, Dataset[Any]):
             UsageError: there is no number at all, or one that is not whole.
         """
         tasks_B = task_numbers(indices, self.num_tasks)
-        if len(self.dataset) != self._examples:
-            raise TaskError(
-                f"the data set had {self._examples} examples when tasks were made of it, and has {len(self.dataset)} "
-                f"now; make a new {type(self).__name__} of it"
-            )
+        check_length(self.dataset, self._examples)
         transforms = self.task_transforms
         if self._singly:
             if len(tasks_B) > 1:

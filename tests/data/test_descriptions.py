@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from l2l_core.data.augment import Normalise
 from l2l_core.data.datasets import MetaDataset, load_dataset
-from l2l_core.data.descriptions import DataDescription, TaskTransform, rows_of
+from l2l_core.data.descriptions import DataDescription, TaskTransform
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.tasks import TaskDataset, Taskset
 from l2l_core.data.transforms import (
@@ -377,4 +377,4 @@ def test_rows_of_examples_and_of_none(order: np.ndarray | None) -> None:
     index = ClassIndex("abcd", np.cumsum(counts_C) - counts_C, counts_C, order)
     row_of = {int(index.ids(np.array([place]))[0]): row for place, row in enumerate([0, 0, 2, 2, 2])}
     numbers = np.arange(-2, 12)
-    assert rows_of(index, numbers).tolist() == [row_of.get(number, -1) for number in numbers.tolist()]
+    assert index.rows_of(numbers).tolist() == [row_of.get(number, -1) for number in numbers.tolist()]

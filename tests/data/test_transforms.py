@@ -15,6 +15,7 @@ from l2l_core.data import transforms
 from l2l_core.data.batches import describe
 from l2l_core.data.datasets import MetaDataset
 from l2l_core.data.descriptions import DataDescription
+from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import random_words
 from l2l_core.data.tasks import TaskDataset
@@ -224,13 +225,13 @@ def test_a_filter_behind_the_ways_keeps_only_its_labels() -> None:
 def test_a_data_set_that_changes_its_length_is_noticed() -> None:
     dataset = Unloadable(LABELS)
     tasks = TaskDataset(dataset, [NWays(dataset, 2), KShots(dataset, 2)], seed=0)
+    episodes = TaskGenerator(dataset, ways=2, shots=1, queries=1, seed=0)
     before = tasks[3]
     for change, length in (([*LABELS, 10], 25), (LABELS[:20], 20)):
         dataset.targets = change
-        message = (
-            f"the data set had 24 examples when tasks were made of it, and has {length} now; make a new TaskDataset"
-        )
-        with pytest.raises(TaskError, match=message):
-            tasks[3]
+        message = f"the data set had 24 examples when tasks were made of it, and has {length} now; make new tasks of it"
+        for made in (tasks, episodes):
+            with pytest.raises(TaskError, match=message):
+                made.describe([3])
     dataset.targets = LABELS
     assert torch.equal(tasks[3], before)
