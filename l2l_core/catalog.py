@@ -369,6 +369,19 @@ class Catalog:
             problems, {row["class"]: tuple(map(int, row["numbers"].split())) for row in rows if not problems}
         )
 
+    def graph(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """Node to the nodes right below it, of a graph of classes such as WordNet's.
+
+        Raises:
+            CatalogError: there is no such graph, or it is malformed.
+        """
+        problems: list[str] = []
+        rows = read_csv(self._metadata("graphs", f"{name}.csv"), ("parent", "child"), problems) or []
+        children: dict[str, tuple[str, ...]] = {}
+        for row in rows:
+            children[row["parent"]] = (*children.get(row["parent"], ()), row["child"])
+        return _unless(problems, children)
+
     def statistics(self, dataset: str) -> Statistics | None:
         """Mean and standard deviation of a data set's pictures; None where no source gives them.
 

@@ -38,7 +38,7 @@ from .episodes import Episode, PaddedEpisodes, pad_episodes
 from .export import to_folder
 from .generator import TaskGenerator
 from .hf import HFDataset, from_hf, to_hf
-from .hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy
+from .hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy, wordnet_hierarchy
 from .incremental import IncrementalSessions
 from .loaders import InfiniteIterator, TaskSampler, TasksetSampler, TaskStream, collate_tasks
 from .meta import FilteredMetaDataset, OnDeviceDataset, UnionMetaDataset

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from l2l_core.catalog import open_catalog
 from l2l_core.data.arrays import ArrayDataset
 from l2l_core.data.sources import source_of
 from l2l_core.errors import TaskError
@@ -50,6 +51,22 @@ def superclass_hierarchy(dataset: "ArrayDataset | Dataset[Any]") -> Hierarchy:
     return Hierarchy(groups)
 
 
+def wordnet_hierarchy(dataset: "ArrayDataset | Dataset[Any]", largest: int = LARGEST_NODE) -> Hierarchy:
+    """The nodes of WordNet above the classes of mini-ImageNet or tiered-ImageNet as groups; see `graph_hierarchy`.
+
+    Args:
+        dataset: its classes are named by WordNet ids, such as n02085620.
+        largest: nodes above more classes are left out.
+
+    Raises:
+        TaskError: no node is above 2 to `largest` of the classes.
+
+    Source: Miller (1995), WordNet, CACM 38(11); the relation "is a" of WordNet 3.0 (copyright 2006 by Princeton
+    University), as far as it leads up from these classes. Drawn from as by Triantafillou et al. (2020), §3.2.
+    """
+    return graph_hierarchy(dataset, open_catalog().graph("wordnet"), largest)
+
+
 def graph_hierarchy(
     dataset: "ArrayDataset | Dataset[Any]", children: Mapping[str, Iterable[str]], largest: int = LARGEST_NODE
 ) -> Hierarchy:
@@ -60,8 +77,7 @@ def graph_hierarchy(
 
     Args:
         dataset: its class names are nodes of the graph.
-        children: name of each parent to those of its children; a node may have several parents. WordNet's graph is not
-            part of this package: ImageNet publishes it as ``wordnet.is_a.txt``, a line "parent child" for each edge.
+        children: name of each parent to those of its children; a node may have several parents.
         largest: nodes above more classes are left out.
 
     Raises:

@@ -3,14 +3,18 @@
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l2l_core.catalog import open_catalog
+from l2l_core.data.arrays import ArrayDataset
 from l2l_core.data.datasets import MetaDataset, load_dataset
-from l2l_core.data.hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy
+from l2l_core.data.hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy, wordnet_hierarchy
 from l2l_core.data.variable import VariableTasks
-from l2l_core.errors import TaskError
+from l2l_core.errors import CatalogError, TaskError
+from l2l_core.prepare.held import Held
 from tests.data.test_tasks import toy
 from tests.data.test_variable import numbered, numbered_tensors
 
@@ -153,3 +157,49 @@ def test_graphs_that_are_no_hierarchy(graph: dict[str, list[str]], message: str)
     with pytest.raises(TaskError) as caught:
         graph_hierarchy(numbered([4] * 3), graph)
     assert str(caught.value) == message
+
+
+def ancestors(node: str, parents: Mapping[str, set[str]]) -> set[str]:
+    """All nodes above a node."""
+    return {above for parent in parents.get(node, ()) for above in {parent, *ancestors(parent, parents)}}
+
+
+def test_wordnet_leads_from_every_class_of_imagenet_to_one_root() -> None:
+    catalog = open_catalog()
+    graph = catalog.graph("wordnet")
+    parents: dict[str, set[str]] = {}
+    for parent, children in graph.items():
+        for child in children:
+            parents.setdefault(child, set()).add(parent)
+    splits = [catalog.split(name) for name in ("mini-imagenet", "mini-imagenet-vinyals", "tiered-imagenet")]
+    classes = {name for split in splits for name in split.classes()}
+    assert len(classes) == 696
+    assert not classes & set(graph), "no class is above another"
+    assert set(parents) - set(graph) == classes, "what has nothing below it is a class"
+    assert {node for node in graph if node not in parents} == {"n00001740"}
+    # Ids of WordNet 3.0 that Ren et al. took superclasses from: hound, terrier, feline, snake, aquatic bird.
+    split, whole = splits[2], {"hound, hound dog": "n02087551", "terrier": "n02092468", "feline, felid": "n02120997"}
+    whole |= {"snake, serpent, ophidian": "n01726692", "aquatic bird": "n01844917"}
+    for name, node in whole.items():
+        members = {each for each, superclass in split.superclass_of.items() if superclass == name}
+        assert members == {each for each in split.classes() if node in ancestors(each, parents)}, name
+
+
+def test_nodes_of_wordnet_group_the_classes_of_imagenet() -> None:
+    names = tuple(sorted(open_catalog().split("tiered-imagenet").classes("train")))
+    held = Held("tiered-imagenet", names, "arrays", np.zeros((20 * len(names), 1)), np.arange(len(names) + 1) * 20)
+    dataset = ArrayDataset(held)
+    hierarchy = wordnet_hierarchy(dataset)
+    assert max(map(len, plain(hierarchy).values())) == 351, "the root is not above more classes than may be"
+    assert len(plain(wordnet_hierarchy(dataset, largest=50))) < len(plain(hierarchy))
+    tasks = VariableTasks(dataset, seed=0, hierarchy=hierarchy)
+    ways = {int((classes_N >= 0).sum()) for classes_N in tasks.describe(range(200)).classes_BN}
+    assert min(ways) >= 5
+    assert max(ways) <= 50
+    with pytest.raises(TaskError, match="no node of the graph is above 2 to 392 of the 4 classes, such as 'c0'"):
+        wordnet_hierarchy(numbered([4] * 4))
+
+
+def test_a_graph_that_is_not_there_is_named() -> None:
+    with pytest.raises(CatalogError, match=r"metadata/graphs/wordnot\.csv: No such file"):
+        open_catalog().graph("wordnot")
