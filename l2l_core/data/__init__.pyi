@@ -34,7 +34,7 @@ from .arrays import ArrayDataset, load_arrays
 from .batches import Augmentation, TaskBatch, Tasks
 from .datasets import MetaDataset, PreparedDataset, load_dataset
 from .descriptions import DataDescription
-from .episodes import Episode, PaddedEpisodes, pad_episodes
+from .episodes import NO_LABEL, Episode, PaddedEpisodes, pad_episodes
 from .export import to_folder
 from .generator import TaskGenerator
 from .hf import HFDataset, from_hf, to_hf
@@ -47,9 +47,9 @@ from .own import from_arrays, from_csv, from_folder, from_iterable, from_torch
 from .partition import partition_task
 from .prefetch import Prefetcher
 from .pretraining import ExampleBatches
-from .regression import HarmonicTasks, SinusoidTasks
+from .regression import HarmonicTasks, RegressionTasks, SinusoidTasks
 from .semi_supervised import SemiSupervisedEpisode, SemiSupervisedTasks
 from .tasks import TaskDataset, Taskset
 from .transforms import on_batches
-from .variable import VariableTasks
+from .variable import Composition, VariableTasks
 from .weighted import WeightedNWays

@@ -1,6 +1,8 @@
 """Random choices other than even integers, made of the words of `random_words`: real numbers, weighted and uneven."""
 
 from collections.abc import Iterable
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,13 @@ def normal(words: WordArray) -> FloatArray:
     return values
 
 
+def finite(value: object) -> bool:
+    """Whether it is a number, and neither infinite nor NaN."""
+    return isinstance(value, Real) and isfinite(value)
+
+
 def checked_weights(name: str, weights: Iterable[Any], count: int, positive: int = 1) -> FloatArray:
-    """Weights as an array, float64 [count].
+    """Weights in proportion to the largest, float64 [count]; what is beyond counting beside that is 0.
 
     Args:
         name: what to call them in a message.
@@ -52,6 +59,9 @@ def checked_weights(name: str, weights: Iterable[Any], count: int, positive: int
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):
         raise UsageError(f"{name}: weight {wrong[0]} is {values[wrong[0]]}; give finite numbers, not negative")
+    # Of weights near the ends of the range, sums and quotients would be infinite.
+    values /= values.max(initial=0) or 1
+    values[values < np.finfo(np.float64).tiny] = 0
     if (above := np.count_nonzero(values)) < positive:
         raise UsageError(f"{name}: {above} are above 0, but {positive} must be to choose from; raise some")
     return values

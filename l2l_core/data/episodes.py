@@ -61,8 +61,11 @@ def pad_episodes(episodes: Sequence[Episode]) -> PaddedEpisodes:
         episodes: at least one; their examples are of one shape and type.
 
     Raises:
-        TaskError: they are not.
+        TaskError: they are not, or something is no `Episode`.
     """
+    wrong = next((type(each).__name__ for each in episodes if not isinstance(each, Episode)), None)
+    if wrong is not None or not episodes:
+        raise TaskError(f"{'no episode' if wrong is None else wrong} was given to fill up; give at least one Episode")
     support_x, support_y, query_x, query_y = zip(*episodes, strict=True)
     return PaddedEpisodes(
         _padded(support_x, 0),

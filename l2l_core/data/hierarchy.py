@@ -30,6 +30,10 @@ class Hierarchy:
     groups: Mapping[str, Iterable[Hashable]]
     whole: bool = False
 
+    def __post_init__(self) -> None:
+        # What can be gone through once only would be empty the second time.
+        object.__setattr__(self, "groups", {name: tuple(labels) for name, labels in self.groups.items()})
+
 
 def superclass_hierarchy(dataset: "ArrayDataset | Dataset[Any]") -> Hierarchy:
     """The superclasses of a prepared data set as groups: Omniglot's alphabets, tiered-ImageNet's categories.
@@ -39,10 +43,12 @@ def superclass_hierarchy(dataset: "ArrayDataset | Dataset[Any]") -> Hierarchy:
 
     Source: Triantafillou et al. (2020), Meta-Dataset, §3.2.
     """
-    superclasses = getattr(getattr(dataset, "dataset", dataset), "superclasses", ())
-    if not any(superclasses):
-        raise TaskError(f"{_name(dataset)} has no superclasses; give a Hierarchy of your own groups")
+    inner: Any = getattr(dataset, "dataset", dataset)
+    superclasses = getattr(inner, "superclasses", ())
     index = source_of(dataset).class_index
+    # Classes that somebody else made of the examples are not those that the superclasses are of.
+    if not any(superclasses) or index is not inner.class_index:
+        raise TaskError(f"{_name(dataset)} has no superclasses; give a Hierarchy of your own groups")
     groups: dict[str, list[Hashable]] = {}
     for row, superclass in enumerate(superclasses):
         if not superclass:
@@ -68,7 +74,10 @@ def wordnet_hierarchy(dataset: "ArrayDataset | Dataset[Any]", largest: int = LAR
 
 
 def graph_hierarchy(
-    dataset: "ArrayDataset | Dataset[Any]", children: Mapping[str, Iterable[str]], largest: int = LARGEST_NODE
+    dataset: "ArrayDataset | Dataset[Any]",
+    children: Mapping[str, Iterable[str]],
+    largest: int = LARGEST_NODE,
+    root: str | None = None,
 ) -> Hierarchy:
     """The inner nodes of a graph as groups, each of the classes below it: for ImageNet and the like.
 
@@ -79,9 +88,12 @@ def graph_hierarchy(
         dataset: its class names are nodes of the graph.
         children: name of each parent to those of its children; a node may have several parents.
         largest: nodes above more classes are left out.
+        root: where to begin: nodes that are not below it are left out, as Meta-Dataset does with a node for each of its
+            validation and test subsets. None for the whole graph.
 
     Raises:
-        TaskError: the graph has a circle, a class is above another, or no node is above 2 to `largest` classes.
+        TaskError: there is no such root, the graph has a circle, a class is above another, or no node is above 2 to
+            `largest` classes.
 
     Source: Triantafillou et al. (2020), Meta-Dataset, §3.2 and the appendix on ImageNet.
     """
@@ -111,7 +123,9 @@ def graph_hierarchy(
             stands_for[node] = next(iter(kept), None)
         return stands_for[node]
 
-    for node in children:
+    if root is not None and root not in children:
+        raise TaskError(f"the graph has nothing below {root!r}; name one of its nodes, or None for all")
+    for node in children if root is None else [root]:
         visit(node)
     groups = {node: _classes(below, below[node]) for node in sorted(below)}
     labels = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from l2l_core.data.arrays import ArrayDataset
-from l2l_core.data.batches import Tasks, at_least_one, check_seed, task_numbers
+from l2l_core.data.batches import Tasks, at_least_one, check_length, check_seed, task_numbers
 from l2l_core.data.episodes import Episode, PaddedEpisodes, pad_episodes
 from l2l_core.data.sampling import IntArray, distinct, random_words
 from l2l_core.data.sources import source_of
@@ -59,6 +59,7 @@ class IncrementalSessions(Tasks):
         self.shots, self.queries = at_least_one("shots", shots), at_least_one("queries", queries)
         self.seed = check_seed(seed)
         self.dataset = source_of(dataset)
+        self._examples = len(self.dataset)
         index = self.dataset.class_index
         left = len(index) - self.base_classes
         if left < 0:
@@ -88,12 +89,15 @@ class IncrementalSessions(Tasks):
     def describe(self, session: int) -> Episode:
         """A session with example ids in place of the inputs, nothing loaded; all int64 [M].
 
-        With `ExampleBatches` it serves for training on a base session that is too large to be loaded at once.
+        With `ExampleBatches` its support set serves for training on a base session too large to be loaded at once:
+        ``ExampleBatches(dataset, 128, ids=base.support_x, labels=base.support_y)``.
 
         Raises:
             IndexError: there is no such session.
+            TaskError: the data set has another length than it had.
         """
         session = int(task_numbers([session], self.num_tasks)[0])
+        check_length(self.dataset, self._examples)
         seen = self.base_classes + session * self.ways
         new = range(seen - self.ways, seen) if session else range(seen)
         support = [self._training_ids(self.classes[label], base=not session) for label in new]

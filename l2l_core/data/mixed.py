@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from l2l_core.data.batches import Tasks, check_seed, count_of_tasks, task_numbers
 from l2l_core.data.choices import checked_weights, weighted
@@ -28,7 +29,7 @@ class MixedTasks(Tasks):
         num_tasks: how many episodes there are; −1 for endless ones, which have no length.
 
     Raises:
-        UsageError: there is no source, one has too few tasks, or weights are negative, not finite or all 0.
+        UsageError: there is no source, one is none or has too few tasks, or weights are negative, not finite or all 0.
 
     Source: Triantafillou et al. (2020), Meta-Dataset, §3.
     """
@@ -38,7 +39,7 @@ class MixedTasks(Tasks):
         sources: Sequence[Tasks],
         seed: int | None = None,
         *,
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float] | npt.NDArray[Any] | None = None,
         num_tasks: int = -1,
     ) -> None:
         self.sources = list(sources)
@@ -46,13 +47,20 @@ class MixedTasks(Tasks):
             raise UsageError("no source was given to draw episodes from; give at least one")
         self.num_tasks = count_of_tasks(num_tasks)
         for number, source in enumerate(self.sources):
+            if not isinstance(source, Tasks):
+                raise UsageError(
+                    f"source {number} is a {type(source).__name__}, which gives no episodes; "
+                    "give a TaskGenerator or other tasks"
+                )
             if source.num_tasks != -1 and not 0 < self.num_tasks <= source.num_tasks:
                 asked = "endless ones" if self.num_tasks == -1 else self.num_tasks
                 raise UsageError(
                     f"source {number} has {source.num_tasks} tasks, but {asked} were asked for; raise them"
                 )
         self.seed = check_seed(seed)
-        self._weights = checked_weights("weights", weights or [1] * len(self.sources), len(self.sources))
+        self._weights = checked_weights(
+            "weights", [1] * len(self.sources) if weights is None else weights, len(self.sources)
+        )
 
     def sources_of(self, indices: Sequence[int] | IntArray) -> IntArray:
         """Which source each of some episodes comes from, int64 [B].

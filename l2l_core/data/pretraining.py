@@ -11,6 +11,7 @@ from l2l_core.data.batches import (
     TaskBatch,
     Tasks,
     at_least_one,
+    check_length,
     check_seed,
     load_inputs,
     task_numbers,
@@ -40,6 +41,7 @@ class ExampleBatches(Tasks):
         drop_last: whether to leave out the last batch of an epoch where it is smaller.
         num_epochs: how many epochs there are; −1 for endless ones.
         ids: which examples; all for None.
+        labels: what to call them, one whole number for each of `ids`; the places of their classes for None.
         augmentations: what is done with the inputs once they are loaded, in order; each example stands for a class of
             its own.
 
@@ -51,7 +53,7 @@ class ExampleBatches(Tasks):
     are sorted, which is the label itself where these are 0 to C − 1. ``batches.epoch(e)`` goes through an epoch.
 
     Raises:
-        UsageError: a number is below 1, the seed does not fit, or there is no batch.
+        UsageError: a number is below 1, the seed does not fit, there is no batch, or not one label for each id.
         IndexError: there is no example of some id.
         TaskError: the labels cannot be sorted.
     """
@@ -66,6 +68,7 @@ class ExampleBatches(Tasks):
         drop_last: bool = False,
         num_epochs: int = -1,
         ids: Sequence[int] | IntArray | None = None,
+        labels: Sequence[int] | IntArray | None = None,
         augmentations: Sequence[Augmentation] = (),
     ) -> None:
         self.batch_size, self.seed, self.shuffle = at_least_one("batch_size", batch_size), check_seed(seed), shuffle
@@ -73,9 +76,11 @@ class ExampleBatches(Tasks):
         all_ids_M, all_rows_M = all_examples(self.dataset.class_index)
         by_id = np.argsort(all_ids_M)
         self._ids_M, self._rows_M = all_ids_M[by_id], all_rows_M[by_id]
+        self._examples = len(self.dataset)
         if ids is not None:
             places_M = _places(self._ids_M, ids)
             self._ids_M, self._rows_M = self._ids_M[places_M], self._rows_M[places_M]
+        self._labels_M = None if labels is None else _labels(labels, len(self._ids_M))
         self._augmentations = tuple(augmentations)
         examples = len(self._ids_M)
         self.per_epoch = examples // self.batch_size if drop_last else -(-examples // self.batch_size)
@@ -90,9 +95,10 @@ class ExampleBatches(Tasks):
         Raises:
             IndexError: a number is negative or not below `num_tasks`.
             UsageError: there is no number at all, or one that is not whole.
-            TaskError: some batches are smaller than others.
+            TaskError: some batches are smaller than others, or the data set has another length than it had.
         """
         numbers_B = task_numbers(indices, self.num_tasks)
+        check_length(self.dataset, self._examples)
         chosen = [self._chosen(number) for number in numbers_B.tolist()]
         sizes = [len(chosen_M) for chosen_M in chosen]
         if min(sizes) != max(sizes):
@@ -102,13 +108,14 @@ class ExampleBatches(Tasks):
             )
         chosen_BM = np.stack(chosen)
         rows_BM = self._rows_M[chosen_BM]
+        index = self.dataset.class_index
         batch = TaskBatch(
-            self.dataset.class_index,
+            index,
             self.seed,
             numbers_B,
             classes_BN=rows_BM,
             ids_BNK=self._ids_M[chosen_BM][:, :, None],
-            labels_BN=self.dataset.class_index.rank_C[rows_BM],
+            labels_BN=self._labels_M[chosen_BM] if self._labels_M is not None else index.rank_C[rows_BM],
             load=True,
         )
         for augmentation in self._augmentations:
@@ -159,3 +166,13 @@ def _places(known_M: IntArray, ids: Sequence[int] | IntArray) -> IntArray:
             f"the data set has no example {asked[unknown[0]]}; its ids are in {known_M[0]} to {known_M[-1]}"
         )
     return places
+
+
+def _labels(labels: Sequence[int] | IntArray, examples: int) -> IntArray:
+    """Labels of one's own, int64 [M]."""
+    labels_M = np.asarray(labels)
+    if labels_M.shape != (examples,) or labels_M.dtype.kind not in "iu":
+        raise UsageError(
+            f"labels are {labels_M.dtype} {list(labels_M.shape)}; give a whole number for each of {examples} examples"
+        )
+    return labels_M.astype(np.int64)

@@ -2,13 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from math import isfinite, pi
+from math import pi
 from typing import Final
 
 import numpy as np
 
 from l2l_core.data.batches import Tasks, at_least_one, check_seed, count_of_tasks, task_numbers
-from l2l_core.data.choices import FloatArray, normal, uniform
+from l2l_core.data.choices import FloatArray, finite, normal, uniform
 from l2l_core.data.episodes import Episode
 from l2l_core.data.sampling import IntArray, WordArray, random_words
 from l2l_core.errors import UsageError
@@ -46,7 +46,7 @@ class RegressionTasks(Tasks):
         noise_std: float = 0.0,
     ) -> None:
         self.shots, self.queries = at_least_one("shots", shots), at_least_one("queries", queries)
-        if not (isfinite(noise_std) and noise_std >= 0):
+        if not (finite(noise_std) and noise_std >= 0):
             raise UsageError(f"noise_std is {noise_std}; give 0 for no noise, or more")
         self.noise_std = noise_std
         self.num_tasks, self.seed = count_of_tasks(num_tasks), check_seed(seed)
@@ -105,9 +105,9 @@ class HarmonicTasks(RegressionTasks):
     """Sums of two sine waves y = a₁ · sin(ω·x + b₁) + a₂ · sin(2ω·x + b₂), each task seen in a window of its own.
 
     The amplitudes a₁ and a₂ are standard normal, ω is uniform in [5, 7), the phases b₁ and b₂ in [0, 2π), and x is
-    normal around a centre uniform in [−4, 4), with standard deviation 1. These constants are those that torchmeta's
-    documentation gives for the paper; how large the paper's own noise is could not be confirmed, so there is none
-    unless `noise_std` is given.
+    normal around a centre uniform in [−4, 4), with standard deviation 1. These constants are those of torchmeta's
+    code for the paper (whose documentation calls the frequencies amplitudes); how large the paper's own noise is could
+    not be confirmed, so there is none unless `noise_std` is given.
 
     Source: Lacoste et al. (2018), Uncertainty in Multitask Transfer Learning, arXiv 1806.07528.
     """

@@ -2,13 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from l2l_core.data.arrays import ArrayDataset
-from l2l_core.data.batches import TaskBatch, Tasks, at_least_one, check_seed, count_of_tasks, task_numbers, whole
+from l2l_core.data.batches import (
+    TaskBatch,
+    Tasks,
+    at_least_one,
+    check_length,
+    check_seed,
+    count_of_tasks,
+    task_numbers,
+    whole,
+)
+from l2l_core.data.choices import finite
 from l2l_core.data.episodes import NO_LABEL
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray, random_words
@@ -86,11 +95,12 @@ class SemiSupervisedTasks(Tasks):
         self.distractors = whole("distractors", distractors)
         if self.distractors < 0:
             raise UsageError(f"distractors is {distractors}; give 0 for none, or more")
-        if labelled is not None and not (isfinite(labelled) and 0 < labelled < 1):
-            raise UsageError(f"labelled is {labelled}; give a fraction between 0 and 1, or None for all examples")
+        if labelled is not None and not (finite(labelled) and 0 < labelled < 1):
+            raise UsageError(f"labelled is {labelled!r}; give a fraction between 0 and 1, or None for all examples")
         self.labelled = labelled
         self.num_tasks, self.seed = count_of_tasks(num_tasks), check_seed(seed)
         self.dataset = source_of(dataset)
+        self._examples = len(self.dataset)
         index = self.dataset.class_index
         if len(index) < self.ways + self.distractors:
             raise TaskError(
@@ -120,6 +130,7 @@ class SemiSupervisedTasks(Tasks):
             IndexError: a number is negative or not below `num_tasks`.
             UsageError: there is no number at all, or one that is not whole.
         """
+        check_length(self.dataset, self._examples)
         index = self.dataset.class_index
         batch = TaskBatch(index, self.seed, task_numbers(indices, self.num_tasks))
         batch = NWays(self.dataset, self.ways + self.distractors)(batch)

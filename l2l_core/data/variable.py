@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l2l_core.data.arrays import ArrayDataset
-from l2l_core.data.batches import Tasks, at_least_one, check_seed, count_of_tasks, task_numbers
+from l2l_core.data.batches import Tasks, at_least_one, check_length, check_seed, count_of_tasks, task_numbers
 from l2l_core.data.choices import FloatArray, distinct_heads
 from l2l_core.data.episodes import Episode, PaddedEpisodes, pad_episodes
 from l2l_core.data.hierarchy import Hierarchy
@@ -112,14 +112,11 @@ class VariableTasks(Tasks):
             raise UsageError(f"max_ways is {max_ways}, below min_ways = {min_ways}; raise it")
         self.max_queries = at_least_one("max_queries", max_queries)
         self.max_support = at_least_one("max_support", max_support)
-        if self.max_support < self.max_ways:
-            raise UsageError(
-                f"max_support is {max_support}, less than one example for each of {max_ways} ways; raise it"
-            )
         self.max_contribution = at_least_one("max_contribution", max_contribution)
         self.num_tasks = count_of_tasks(num_tasks)
         self.seed = check_seed(seed)
         self.dataset = source_of(dataset)
+        self._examples = len(self.dataset)
         index = self.dataset.class_index
         self.hierarchy = hierarchy
         self._whole = hierarchy is not None and hierarchy.whole
@@ -127,6 +124,11 @@ class VariableTasks(Tasks):
         self._rows = np.concatenate(groups)
         self._sizes_G = np.array([len(group) for group in groups])
         self._starts_G = np.cumsum(self._sizes_G) - self._sizes_G
+        most_ways = min(self.max_ways, int(self._sizes_G.max()))
+        if self.max_support < most_ways:
+            raise UsageError(
+                f"max_support is {max_support}, less than one example for each of {most_ways} ways; raise it"
+            )
         smallest = int(self._rows[np.argmin(index.counts_C[self._rows])])
         if index.counts_C[smallest] < 2:
             raise TaskError(
@@ -140,8 +142,10 @@ class VariableTasks(Tasks):
         Raises:
             IndexError: a number is negative or not below `num_tasks`.
             UsageError: there is no number at all, or one that is not whole.
+            TaskError: the data set has another length than it had.
         """
         tasks_B = task_numbers(indices, self.num_tasks)
+        check_length(self.dataset, self._examples)
         index = self.dataset.class_index
         classes_BN = self._classes(tasks_B)
         member_BN = classes_BN >= 0

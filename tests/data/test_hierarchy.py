@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from l2l_core.catalog import open_catalog
 from l2l_core.data.arrays import ArrayDataset
-from l2l_core.data.datasets import MetaDataset, load_dataset
+from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
 from l2l_core.data.hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy, wordnet_hierarchy
 from l2l_core.data.variable import VariableTasks
 from l2l_core.errors import CatalogError, TaskError
@@ -203,3 +203,38 @@ def test_nodes_of_wordnet_group_the_classes_of_imagenet() -> None:
 def test_a_graph_that_is_not_there_is_named() -> None:
     with pytest.raises(CatalogError, match=r"metadata/graphs/wordnot\.csv: No such file"):
         open_catalog().graph("wordnot")
+
+
+def test_superclasses_are_not_those_of_other_classes() -> None:
+    dataset = PreparedDataset(
+        Held("numbers", ("a", "b"), "arrays", np.zeros((8, 1)), np.array([0, 4, 8])), superclass_of={"a": "x", "b": "y"}
+    )
+    assert plain(superclass_hierarchy(MetaDataset(dataset))) == {"x": [0], "y": [1]}
+    others = MetaDataset(dataset, indices_to_labels={i: i % 4 for i in range(8)})
+    with pytest.raises(TaskError, match="MetaDataset has no superclasses; give a Hierarchy of your own groups"):
+        superclass_hierarchy(others)
+
+
+def test_a_root_leaves_out_what_is_not_below_it() -> None:
+    graph = {
+        "root": ["test_root", "other"],
+        "test_root": ["a", "b"],
+        "a": ["c0", "c1", "c2"],
+        "b": ["c3", "c4", "c5", "c6", "c7"],
+        "other": ["c0", "c3", "c5", "elsewhere"],
+    }
+    dataset = numbered([4] * 8)
+    everything = plain(graph_hierarchy(dataset, graph))
+    assert set(everything) == {"a", "b", "other", "root", "test_root"}
+    assert plain(graph_hierarchy(dataset, graph, root="test_root")) == {
+        node: everything[node] for node in ("a", "b", "test_root")
+    }
+    with pytest.raises(TaskError) as caught:
+        graph_hierarchy(dataset, graph, root="c0")
+    assert str(caught.value) == "the graph has nothing below 'c0'; name one of its nodes, or None for all"
+
+
+def test_groups_may_be_gone_through_once() -> None:
+    hierarchy = Hierarchy({"a": (label for label in range(6))})
+    for _ in range(2):
+        assert VariableTasks(numbered([4] * 8), seed=0, hierarchy=hierarchy)[0]

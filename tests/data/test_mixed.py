@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2l_core.data.choices import distinct_heads, normal, uniform, weighted, weighted_distinct
+from l2l_core.data.episodes import pad_episodes
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.mixed import SOURCE, MixedTasks
 from l2l_core.data.own import from_arrays
@@ -164,3 +165,21 @@ def test_mixtures_that_cannot_be() -> None:
     mixed = MixedTasks([TaskGenerator(data, 5, 1, 3, seed=0) for data in (small, large)], seed=0)
     with pytest.raises(TaskError, match=r"the examples of these episodes are torch.float64 \[1, 8, 8\] and torch"):
         mixed.batch(range(10))
+
+
+def test_what_is_no_source_and_weights_of_any_kind() -> None:
+    tasks = VariableTasks(numbered([20] * 8), seed=0)
+    drawn = MixedTasks([tasks, tasks], 0, weights=np.array([1.0, 3.0])).sources_of(range(4000))
+    assert abs(drawn.mean() - 0.75) < 0.03
+    assert set(MixedTasks([tasks] * 3, 1, weights=[1e308] * 3).sources_of(range(100)).tolist()) == {0, 1, 2}
+    for sources, options, message in (
+        ([tasks, [1]], {}, "source 1 is a list, which gives no episodes; give a TaskGenerator or other tasks"),
+        ([tasks, tasks], {"weights": ()}, "weights: 0 were given for 2; give one for each"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            MixedTasks(sources, 0, **options)
+        assert str(caught.value) == message
+    for episodes, found in (([], "no episode"), ([(1, 2)], "tuple")):
+        with pytest.raises(TaskError) as refused:
+            pad_episodes(episodes)
+        assert str(refused.value) == f"{found} was given to fill up; give at least one Episode"

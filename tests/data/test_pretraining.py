@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from l2l_core.data.batches import Augmentation, Draws
+from l2l_core.data.datasets import MetaDataset
+from l2l_core.data.incremental import IncrementalSessions
 from l2l_core.data.own import from_iterable
 from l2l_core.data.pretraining import ORDER, ExampleBatches
 from l2l_core.errors import TaskError, UsageError
@@ -138,3 +140,21 @@ def test_refusals() -> None:
         next(batches.epoch(2))
     with pytest.raises(TypeError, match="an endless ExampleBatches has no length"):
         len(ExampleBatches(data))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_base_session_is_trained_on_with_its_own_labels(shuffle: bool) -> None:
+    data = torch.arange(120.0)
+    labels = torch.tensor([3, 0, 2, 1, 5, 4]).repeat_interleave(20)
+    dataset = MetaDataset(TensorDataset(data, labels))
+    base = IncrementalSessions(dataset, 4, 1, 1, 5, seed=0, shuffle=shuffle).describe(0)
+    batches = ExampleBatches(dataset, 7, seed=0, ids=base.support_x, labels=base.support_y)
+    label_of = dict(zip(base.support_x.tolist(), base.support_y.tolist(), strict=True))
+    for x, y in batches.epoch(0):
+        assert [label_of[int(value)] for value in x] == y.tolist()
+    for wrong, found in (([1, 2], "int64 [2]"), (base.support_y * 0.5, f"float64 [{len(base.support_y)}]")):
+        with pytest.raises(UsageError) as caught:
+            ExampleBatches(dataset, 7, ids=base.support_x, labels=wrong)
+        assert str(caught.value) == (
+            f"labels are {found}; give a whole number for each of {len(base.support_y)} examples"
+        )

@@ -269,9 +269,9 @@ def test_refusals() -> None:
         ({"min_ways": 6, "max_ways": 5}, UsageError, "max_ways is 5, below min_ways = 6; raise it"),
         ({"max_queries": 0}, UsageError, "max_queries is 0; give at least 1"),
         (
-            {"max_support": 49},
+            {"max_support": 7},
             UsageError,
-            "max_support is 49, less than one example for each of 50 ways; raise it",
+            "max_support is 7, less than one example for each of 8 ways; raise it",
         ),
         (
             {"hierarchy": Hierarchy({"a": range(4)})},
