@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from l2l_core.data.arrays import ArrayDataset
-from l2l_core.data.batches import Tasks, at_least_one, check_length, check_seed, task_numbers
+from l2l_core.data.batches import Tasks, at_least_one, check_length, check_seed, digest_of, task_numbers
 from l2l_core.data.episodes import Episode, PaddedEpisodes, pad_episodes
 from l2l_core.data.sampling import IntArray, distinct, random_words
-from l2l_core.data.sources import source_of
+from l2l_core.data.sources import fingerprint_of, source_of
 from l2l_core.data.transforms import CLASSES, SHOTS
 from l2l_core.errors import TaskError
 
@@ -106,6 +106,19 @@ class IncrementalSessions(Tasks):
         index = self.dataset.class_index
         query_ids = index.ids(index.starts_C[rows][:, None] + self._drawn_CK[rows, : self.queries]).reshape(-1)
         return Episode(np.concatenate(support), support_y, query_ids, np.repeat(np.arange(seen), self.queries))
+
+    def digest(self, tasks: int) -> str:
+        """Sha256 that names the first `tasks` sessions: same data, examples and labels.
+
+        Raises:
+            UsageError: the data set is not a prepared one, so its bytes have no name.
+            TaskError: the data set has another length than it had.
+        """
+
+        def arrays_of(numbers: range) -> list[IntArray]:
+            return [array for number in numbers for array in self.describe(number)]
+
+        return digest_of(f"incremental {fingerprint_of(self.dataset)} {tasks}", arrays_of, tasks)
 
     def _training_ids(self, row: int, *, base: bool) -> IntArray:
         """Examples of a class to learn from: all but those to test with, or the shots."""

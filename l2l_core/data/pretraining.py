@@ -13,11 +13,12 @@ from l2l_core.data.batches import (
     at_least_one,
     check_length,
     check_seed,
+    digest_of,
     load_inputs,
     task_numbers,
 )
 from l2l_core.data.sampling import IntArray, random_words
-from l2l_core.data.sources import all_examples, source_of
+from l2l_core.data.sources import all_examples, fingerprint_of, source_of
 from l2l_core.errors import TaskError, UsageError
 
 if TYPE_CHECKING:
@@ -141,6 +142,20 @@ class ExampleBatches(Tasks):
         """Some batches from one gather, inputs [B, M, …] and labels [B, M]; raises as `describe` does."""
         batch = self.describe(indices)
         return load_inputs(self.dataset.gather, batch), self.dataset.as_labels(batch.all_labels_BN)
+
+    def digest(self, tasks: int) -> str:
+        """Sha256 that names the first `tasks` batches: same data, examples and labels.
+
+        Raises:
+            UsageError: the data set is not a prepared one, so its bytes have no name.
+            TaskError: the data set has another length than it had.
+        """
+
+        def arrays_of(numbers: range) -> list[IntArray]:
+            batches = [self.describe([number]) for number in numbers]
+            return [array for batch in batches for array in (batch.all_ids_BNK, batch.all_labels_BN)]
+
+        return digest_of(f"plain {fingerprint_of(self.dataset)} {tasks}", arrays_of, tasks)
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
         """The batches of an epoch, one by one.

@@ -14,6 +14,7 @@ from l2l_core.data.batches import (
     check_length,
     check_seed,
     count_of_tasks,
+    digest_of,
     task_numbers,
     whole,
 )
@@ -21,7 +22,7 @@ from l2l_core.data.choices import finite
 from l2l_core.data.episodes import NO_LABEL
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray, random_words
-from l2l_core.data.sources import all_examples, source_of
+from l2l_core.data.sources import all_examples, fingerprint_of, source_of
 from l2l_core.data.transforms import KShots, NWays
 from l2l_core.errors import TaskError, UsageError
 
@@ -139,6 +140,17 @@ class SemiSupervisedTasks(Tasks):
             batch = KShots(self.dataset, take)(replace(batch, index=pool, ids_BNK=None))
             parts.append(batch.all_ids_BNK)
         return replace(batch, index=index, ids_BNK=np.concatenate(parts, axis=2))
+
+    def digest(self, tasks: int) -> str:
+        """Sha256 that names the first `tasks` episodes: same data, examples of each and parts that they are in.
+
+        Raises:
+            UsageError: the data set is not a prepared one, so its bytes have no name.
+            TaskError: the data set has another length than it had.
+        """
+        parts = f"{self.ways} {self.shots} {self.queries} {self.unlabelled} {self.distractors}"
+        settings = f"semi-supervised {fingerprint_of(self.dataset)} {parts} {tasks}"
+        return digest_of(settings, lambda numbers: [self.describe(numbers).all_ids_BNK], tasks)
 
     def batch(self, indices: Sequence[int] | IntArray) -> SemiSupervisedEpisode:
         """Some episodes, each array with an axis B in front.

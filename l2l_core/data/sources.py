@@ -8,6 +8,7 @@ import numpy.typing as npt
 from l2l_core.data.arrays import ArrayDataset, gathers
 from l2l_core.data.index import ClassIndex, spans
 from l2l_core.data.sampling import IntArray
+from l2l_core.errors import UsageError
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -47,3 +48,15 @@ def source_of(dataset: "ArrayDataset | Dataset[Any]") -> Source:
 def all_examples(index: ClassIndex) -> tuple[IntArray, IntArray]:
     """Ids of all examples, class after class, and the row of each one's class; both int64 [M]."""
     return index.ids(spans(index.starts_C, index.counts_C)), np.repeat(np.arange(len(index)), index.counts_C)
+
+
+def fingerprint_of(source: Source) -> str:
+    """What names the examples that tasks are drawn from, for a digest of these.
+
+    Raises:
+        UsageError: they are not those of a prepared data set, so their bytes have no name.
+    """
+    prepared = source if gathers(source) else getattr(source, "dataset", None)
+    if not gathers(prepared) or not getattr(source, "gathers_at_once", True):
+        raise UsageError("only tasks of a prepared data set have a digest; load it with load_dataset")
+    return prepared.fingerprint

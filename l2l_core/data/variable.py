@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from l2l_core.data.arrays import ArrayDataset
-from l2l_core.data.batches import Tasks, at_least_one, check_length, check_seed, count_of_tasks, task_numbers
+from l2l_core.data.batches import Tasks, at_least_one, check_length, check_seed, count_of_tasks, digest_of, task_numbers
 from l2l_core.data.choices import FloatArray, distinct_heads
 from l2l_core.data.episodes import Episode, PaddedEpisodes, pad_episodes
 from l2l_core.data.hierarchy import Hierarchy
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray, WordArray, bounded, random_words
-from l2l_core.data.sources import source_of
+from l2l_core.data.sources import fingerprint_of, source_of
 from l2l_core.data.transforms import CLASSES, SHOTS
 from l2l_core.errors import TaskError, UsageError
 
@@ -156,6 +156,23 @@ class VariableTasks(Tasks):
         shots_BN = self._shots(tasks_B, counts_BN, left_BN)
         ids_BNK = self._ids(tasks_B, classes_BN, np.where(member_BN, shots_BN + queries_B[:, None], 0))
         return Composition(tasks_B, classes_BN, shots_BN, queries_B, ids_BNK)
+
+    def digest(self, tasks: int) -> str:
+        """Sha256 that names the first `tasks` episodes: same data, classes and examples of each.
+
+        Raises:
+            UsageError: the data set is not a prepared one, so its bytes have no name.
+            TaskError: the data set has another length than it had.
+        """
+
+        def arrays_of(numbers: range) -> list[IntArray]:
+            drawn = self.describe(numbers)
+            member_BN = drawn.classes_BN >= 0
+            # Without what fills them up, which depends on the block.
+            sizes = [member_BN.sum(axis=1), drawn.shots_BN[member_BN], drawn.queries_B]
+            return [*sizes, drawn.classes_BN[member_BN], drawn.ids_BNK[drawn.ids_BNK >= 0]]
+
+        return digest_of(f"variable {fingerprint_of(self.dataset)} {tasks}", arrays_of, tasks)
 
     def _classes(self, tasks_B: IntArray) -> IntArray:
         """Rows of the classes, [B, N]; −1 behind the last."""
