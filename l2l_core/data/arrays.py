@@ -14,7 +14,7 @@ import numpy.typing as npt
 from l2l_core.catalog import ROTATIONS, open_catalog
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray
-from l2l_core.errors import TaskError, UsageError
+from l2l_core.errors import TaskError, UnknownNameError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import load_store
 from l2l_core.prepare.held import Held, HeldModality
@@ -33,7 +33,7 @@ class ArrayDataset:
         classes: names of those to take, in the order of the store; all for None.
         superclass_of: class name to the group of the class, where it has one.
         subset: what to call the classes taken.
-        rotations: whether each class turned by 90, 180 and 270 degrees counts as a further class; of images only.
+        rotations: whether each class turned by 90, 180 and 270 degrees counts as a further class; of square images.
 
     Attributes:
         name: of the data set.
@@ -42,6 +42,10 @@ class ArrayDataset:
         modality: what an example is: "images", "texts" or "sounds"; "arrays" of other numbers held in memory.
         sample_rate_hz: of sounds; else None.
         class_index: which examples belong to which class.
+
+    Raises:
+        UnknownNameError: the store has no class of a name in `classes`.
+        UsageError: rotations of anything but square images.
     """
 
     def __init__(
@@ -61,9 +65,14 @@ class ArrayDataset:
         self._store = store
         names, self._starts_C, counts_C = about.classes, store.offsets[:-1], np.diff(store.offsets)
         if classes is not None:
-            chosen = set(classes)
+            chosen, known = set(classes), set(names)
+            for name in classes:
+                if name not in known:
+                    raise UnknownNameError("class", name, known, where=f"of {self.name}")
             rows = np.flatnonzero([name in chosen for name in names])
             names, self._starts_C, counts_C = tuple(names[row] for row in rows), self._starts_C[rows], counts_C[rows]
+        if rotations:
+            self._check_square()
         self._unrotated = int(counts_C.sum())
         # The rotated classes come as whole further rounds, so the turn of example i is i // unrotated examples.
         turns = ROTATIONS if rotations else ROTATIONS[:1]
@@ -98,6 +107,7 @@ class ArrayDataset:
 
         Raises:
             IndexError: some id is not in [0, len).
+            UsageError: `out` does not fit.
         """
         return self._texts(ids) if self.modality == "texts" else self.arrays(ids, out)
 
@@ -109,17 +119,18 @@ class ArrayDataset:
 
         Args:
             ids: int64, any shape, each in [0, len).
-            out: where to put them; a new array for None.
+            out: where to put them, contiguous and of that type and shape; a new array for None.
 
         Raises:
             IndexError: some id is not.
             TypeError: the data set holds texts.
+            UsageError: `out` does not fit.
         """
         flat = self._flat(ids)
-        shape = (*ids.shape, *self.example_shape)
+        shape, dtype = (*ids.shape, *self.example_shape), self._store.examples.dtype
         if out is None:
-            out = np.empty(shape, self._store.examples.dtype)
-        assert out.shape == shape
+            out = np.empty(shape, dtype)
+        check_out(self.name, out, dtype, shape)
         self._put(flat, out.reshape(len(flat), *self.example_shape))
         return out
 
@@ -140,6 +151,14 @@ class ArrayDataset:
     def fingerprint(self) -> str:
         """Sha256 over the store's data and the classes taken from it: where it is the same, so is every example id."""
         return hashlib.sha256("\n".join([self._store.data_sha256, *self.classes]).encode()).hexdigest()
+
+    def _check_square(self) -> None:
+        shape = list(self._store.examples.shape[1:]) if self.modality == "images" else []
+        if not shape or shape[-2] != shape[-1]:
+            raise UsageError(
+                f"{self.name}: only square images can be turned into further classes, and its examples are "
+                f"{self.modality}{f' {shape}' if shape else ''}; leave rotations out"
+            )
 
     def _texts(self, ids: IntArray) -> Any:
         self._check(ids)
@@ -206,8 +225,22 @@ class ArrayDataset:
 
 
 def gathers(dataset: object) -> TypeGuard[ArrayDataset]:
-    """Whether `gather` gives what ``dataset[i]`` does: nobody has written another way to load an example."""
-    return isinstance(dataset, ArrayDataset) and type(dataset).__getitem__ is ArrayDataset.__getitem__
+    """Whether `gather` gives what ``dataset[i]`` does: nobody has written another way to load an example alone."""
+    if not isinstance(dataset, ArrayDataset) or type(dataset).__getitem__ is not ArrayDataset.__getitem__:
+        return False
+    loads = next(kind for kind in type(dataset).__mro__ if "example" in vars(kind) or "gather" in vars(kind))
+    return "gather" in vars(loads)
+
+
+def check_out(name: str, out: Any, dtype: Any, shape: tuple[int, ...]) -> None:
+    """Nothing, where an array or tensor is one to gather into.
+
+    Raises:
+        UsageError: it is of another type or shape, or not contiguous.
+    """
+    alike = tuple(out.shape) == shape and out.dtype == dtype
+    if not alike or not (out.flags.c_contiguous if isinstance(out, np.ndarray) else out.is_contiguous()):
+        raise UsageError(f"{name}: out is {out.dtype} {list(out.shape)}; give a contiguous {dtype} {list(shape)}")
 
 
 def nested(items: list[Any], shape: Sequence[int]) -> Any:

@@ -90,11 +90,22 @@ class TaskBatch:
         return self.index.values_C[self.all_classes_BN] if self.labels_BN is None else self.labels_BN
 
 
+def check_batch(batch: object, transform: object) -> None:
+    """Nothing, where a transform of arrays is given what it takes.
+
+    Raises:
+        UsageError: it is given something else, such as learn2learn's list of descriptions.
+    """
+    if not isinstance(batch, TaskBatch):
+        who = type(transform).__name__
+        raise UsageError(f"{who} was given {type(batch).__name__} instead of a TaskBatch; let a TaskDataset call {who}")
+
+
 BatchTransform: TypeAlias = Callable[[TaskBatch], TaskBatch]
 
 _EXAMPLES: Final = 16
 _CLASSES: Final = 17
-"""Streams of random words for augmentations; those below are the transforms'."""
+"""Streams of random words for augmentations; those below are the transforms' and loading's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,9 @@ class Augmentation(ABC):
 
         Raises:
             TaskError: they are not going to be.
+            UsageError: it is given no `TaskBatch`.
         """
+        check_batch(batch, self)
         if not batch.load:
             raise TaskError(f"{type(self).__name__} changes what has been loaded; put it behind LoadData")
         return replace(batch, augmentations=(*batch.augmentations, self))
@@ -199,7 +212,7 @@ class Tasks(ABC):
         """Several tasks at once, for torch's loaders: those of one `batch`, taken apart; raises as that does."""
         stacked = self.batch(indices)
         make = getattr(type(stacked), "_make", tuple)
-        return TaskList([make(parts) for parts in zip(*stacked, strict=True)], stacked)
+        return TaskList([make(parts) for parts in zip(*map(apart, stacked), strict=True)], stacked)
 
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
@@ -214,6 +227,13 @@ class Tasks(ABC):
         while index != self.num_tasks:
             yield self[index]
             index += 1
+
+
+def apart(stacked: Any) -> Iterable[Any]:
+    """A part of each task, from that of all stacked; mappings key by key."""
+    if not isinstance(stacked, Mapping):
+        return stacked  # type: ignore[no-any-return]  # an array, or a list of texts
+    return [dict(zip(stacked, parts, strict=True)) for parts in zip(*map(apart, stacked.values()), strict=True)]
 
 
 class TaskList(list[Any]):
@@ -290,6 +310,8 @@ def task_numbers(indices: Sequence[SupportsIndex] | IntArray, num_tasks: int = -
         UsageError: there is no number at all, or one that is not whole.
     """
     limit = num_tasks if num_tasks != -1 else 2**63
+    if not hasattr(indices, "__len__"):
+        raise UsageError(f"found {indices!r} instead of a list of task numbers; give [{indices!r}] for a single task")
     try:
         tasks_B = np.asarray(indices)
     except ValueError:
@@ -337,7 +359,11 @@ def digest_of(settings: str, arrays_of: Callable[[range], Iterable[IntArray]], t
         settings: what the tasks are made of, and how.
         arrays_of: the integers of some tasks by their numbers, which go in block by block.
         tasks: how many.
+
+    Raises:
+        UsageError: that is no whole number, or below 1.
     """
+    tasks = at_least_one("the number of tasks to digest", tasks)
     total = hashlib.sha256(settings.encode())
     for start in range(0, tasks, 1024):
         for array in arrays_of(range(start, min(start + 1024, tasks))):

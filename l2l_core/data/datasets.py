@@ -1,7 +1,8 @@
 """Data sets to draw tasks from: prepared ones, and any map-style torch data set seen through its classes."""
 
+import operator
 import os
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from math import prod
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from l2l_core.catalog import open_catalog
-from l2l_core.data.arrays import ArrayDataset, gathers, load_chosen
+from l2l_core.data.arrays import ArrayDataset, check_out, gathers, load_chosen
 from l2l_core.data.index import ClassIndex, plain_labels
 from l2l_core.data.labels import labels_of
 from l2l_core.data.sampling import IntArray
@@ -42,6 +43,10 @@ class PreparedDataset(ArrayDataset, Dataset[tuple[Any, int]]):
     Attributes:
         dtype: torch.float32, images in [0, 1] and sounds in [-1, 1), or as stored: torch.uint8 and torch.int16, and
             whatever arrays held in memory have.
+
+    Raises:
+        UnknownNameError: the store has no class of a name in `classes`.
+        UsageError: rotations of anything but square images, or a dtype that is neither of these.
     """
 
     def __init__(
@@ -57,6 +62,10 @@ class PreparedDataset(ArrayDataset, Dataset[tuple[Any, int]]):
         super().__init__(store, classes, superclass_of, subset=subset, rotations=rotations)
         self._stored_dtype = torch.from_numpy(store.examples[:0].copy()).dtype
         self.dtype = self._stored_dtype if dtype is None else dtype
+        scaled = self._stored_dtype == (torch.int16 if self.modality == "sounds" else torch.uint8)
+        dtypes = (torch.float32, self._stored_dtype) if scaled else (self._stored_dtype,)
+        if self.dtype not in dtypes:
+            raise UsageError(f"{self.name}: dtype {dtype} is none of {', '.join(map(str, dtypes))}")
 
     def example(self, index: int) -> Any:
         """Example `index`, 0 <= index < len, without its label: a tensor of `dtype`, or a text."""
@@ -80,10 +89,8 @@ class PreparedDataset(ArrayDataset, Dataset[tuple[Any, int]]):
         if self.modality == "texts":
             return self._texts(ids)
         shape = (*ids.shape, *self.example_shape)
-        if out is not None and (out.shape != shape or out.dtype != self.dtype or not out.is_contiguous()):
-            raise UsageError(
-                f"{self.name}: out is {out.dtype} {list(out.shape)}; give a contiguous {self.dtype} {list(shape)}"
-            )
+        if out is not None:
+            check_out(self.name, out, self.dtype, shape)
         if self.dtype == self._stored_dtype:
             return torch.from_numpy(self.arrays(ids, None if out is None else out.numpy()))
         flat = self._flat(ids)
@@ -159,15 +166,16 @@ class MetaDataset(Dataset[Any]):
 
     Args:
         dataset: the data set.
-        labels_to_indices: label to example ids, where that is known already.
-        indices_to_labels: example id to label, where that is known already.
+        labels_to_indices: label to example ids, where that is known already. Examples may be left out of it.
+        indices_to_labels: example id to label, likewise.
 
     Attributes:
         labels: the labels in the order of their first example.
 
     Raises:
         TypeError: `dataset` is no torch data set.
-        TaskError: it has no examples, or a label that cannot be a dictionary's key.
+        TaskError: it has no examples, or a label that cannot be a dictionary's key; or an id given is no number of an
+            example, or stands under two labels.
     """
 
     def __init__(
@@ -183,11 +191,15 @@ class MetaDataset(Dataset[Any]):
         if labels_to_indices is None and indices_to_labels is None and isinstance(index, ClassIndex):
             self.class_index: ClassIndex = index
             return
-        if indices_to_labels is None and labels_to_indices is not None:
-            indices_to_labels = {index: label for label, ids in labels_to_indices.items() for index in ids}
+        pairs: Iterable[tuple[Any, Hashable]] | None = None
         if indices_to_labels is not None:
-            ids = sorted(indices_to_labels)
-            index = _index_of([indices_to_labels[i] for i in ids])
+            pairs = indices_to_labels.items()
+        elif labels_to_indices is not None:
+            pairs = ((example, label) for label, ids in labels_to_indices.items() for example in ids)
+        if pairs is not None:
+            label_of = _one_label_each(pairs, len(dataset))  # type: ignore[arg-type]  # as map-style ones have it
+            ids = sorted(label_of)
+            index = _index_of([label_of[i] for i in ids])
             places = np.array(ids, np.int64)
             order = None if index.order is None else places[index.order]
             self.class_index = ClassIndex(index.labels, index.starts_C, index.counts_C, order)
@@ -222,9 +234,12 @@ class MetaDataset(Dataset[Any]):
 
         Raises:
             TaskError: they are not alike, or nothing that torch can stack.
+            UsageError: there is no id, and nothing says what an example is like.
         """
         if self.gathers_at_once:
             return self.dataset.gather(ids, out)  # type: ignore[attr-defined]  # as that is what it says
+        if not ids.size:
+            raise UsageError("no example was asked for; give at least one id")
         return stacked([self.gather(part) for part in ids] if ids.ndim > 1 else [self[i][0] for i in ids.tolist()])
 
     @property
@@ -252,6 +267,32 @@ def stacked(parts: list[Any]) -> Any:
             f"the examples of a task cannot be stacked ({str(error).splitlines()[0]}); give the data set a transform "
             "that makes tensors of one shape of them, or give a task_collate"
         ) from error
+
+
+def _one_label_each(pairs: Iterable[tuple[Any, Hashable]], examples: int) -> dict[int, Hashable]:
+    """Example id to label.
+
+    Args:
+        pairs: of example id and label.
+        examples: how many there are.
+
+    Raises:
+        TaskError: an id is no whole number from 0 to examples − 1, or stands under two labels.
+    """
+    label_of: dict[int, Hashable] = {}
+    for given, label in pairs:
+        try:
+            example = operator.index(given)
+        except TypeError:
+            raise TaskError(f"label {label!r} was given example {given!r}; give whole numbers of examples") from None
+        if not 0 <= example < examples:
+            raise TaskError(
+                f"label {label!r} was given example {example}, but the data set has {examples} examples; give numbers "
+                f"from 0 to {examples - 1}"
+            )
+        if (other := label_of.setdefault(example, label)) is not label:
+            raise TaskError(f"example {example} was given the labels {other!r} and {label!r}; give it one of them")
+    return label_of
 
 
 def _index_of(labels: Sequence[Any]) -> ClassIndex:

@@ -4,14 +4,13 @@ There is one implementation of every transform, on arrays. What a callable makes
 behind it as a small data set: its examples are the places of the list, sorted out by label.
 """
 
-import operator
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from l2l_core.data.batches import TaskBatch
+from l2l_core.data.batches import TaskBatch, whole
 from l2l_core.data.index import ClassIndex, spans
 from l2l_core.data.sampling import IntArray
 from l2l_core.errors import TaskError, UsageError
@@ -62,13 +61,19 @@ class TaskTransform:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Function of a description: index to example."""
+    """Function of a description: index to (input, label), the label being the one that the tasks go by."""
 
     dataset: Any
 
-    def __call__(self, index: int) -> Any:
-        """The example."""
-        return self.dataset[index]
+    def __call__(self, index: int) -> tuple[Any, Any]:
+        """The example; what a data set gives behind the label is left out."""
+        value, own = self.dataset[index][:2]
+        known: ClassIndex = self.dataset.class_index
+        row = int(known.rows_of(np.array([index]))[0])
+        if row < 0:
+            raise IndexError(f"example {index} has no label in this data set; take another")
+        label = known.labels[row]
+        return Relabel(label)((value, own)) if isinstance(label, int) else (value, label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +117,33 @@ def descriptions_of(batch: TaskBatch, dataset: Any) -> list[DataDescription]:
     return described
 
 
-def _members(batch: TaskBatch) -> tuple[IntArray, IntArray]:
-    """The examples of a single task in order, and the place of each one's class on the class axis, both int64 [M]."""
-    if batch.ids_BNK is not None:
-        _, N, K = batch.ids_BNK.shape
-        return batch.ids_BNK.reshape(-1), np.repeat(np.arange(N), K)
+def members(batch: TaskBatch) -> tuple[IntArray, IntArray]:
+    """The examples of some tasks, class by class, int64 [B, M], and the place of each one's class on the axis N, [M].
+
+    Raises:
+        TaskError: there are several tasks, whose classes have different numbers of examples.
+    """
+    if batch.ids_BNK is not None or len(batch) > 1:
+        ids_BNK = batch.all_ids_BNK
+        B, N, K = ids_BNK.shape
+        return ids_BNK.reshape(B, N * K), np.repeat(np.arange(N), K)
     classes_N = batch.all_classes_BN[0]
     starts_N, counts_N = batch.index.starts_C[classes_N], batch.index.counts_C[classes_N]
-    ids_M, places_M = batch.index.ids(spans(starts_N, counts_N)), np.repeat(np.arange(len(classes_N)), counts_N)
-    if batch.classes_BN is None:
+    return batch.index.ids(spans(starts_N, counts_N))[None], np.repeat(np.arange(len(classes_N)), counts_N)
+
+
+def example_ids(batch: TaskBatch, dataset: Any) -> list[int]:
+    """The ids of a single task's examples in its data set, in order, whoever has chosen them."""
+    if batch.listed is None:
+        ids: list[int] = members(batch)[0][0].tolist()
+        return ids
+    return [each.index for each in descriptions_of(replace(batch, augmentations=()), dataset)]
+
+
+def _members(batch: TaskBatch) -> tuple[IntArray, IntArray]:
+    """The examples of a single task in order, and the place of each one's class on the class axis, both int64 [M]."""
+    (ids_M,), places_M = members(batch)
+    if batch.classes_BN is None and batch.ids_BNK is None:
         # Nothing has put the examples in the order of their classes yet.
         order_M = np.argsort(ids_M)
         return ids_M[order_M], places_M[order_M]
@@ -143,7 +166,7 @@ def listed(batch: TaskBatch, descriptions: Any, index: ClassIndex, who: str) -> 
         who: the callable's name.
 
     Raises:
-        UsageError: that is no list of `DataDescription`.
+        UsageError: that is no list of `DataDescription`, or one has an index that is not whole.
         TaskError: the list is empty.
         IndexError: the data set has no such example.
     """
@@ -154,7 +177,7 @@ def listed(batch: TaskBatch, descriptions: Any, index: ClassIndex, who: str) -> 
         )
     if not descriptions:
         raise TaskError(f"{who} left no example of task {batch.tasks_B[0]}; let it return at least one")
-    ids_M = np.array([operator.index(description.index) for description in descriptions], np.int64)
+    ids_M = np.array([whole(f"the index {who} gave", description.index) for description in descriptions], np.int64)
     rows_M = index.rows_of(ids_M)
     if rows_M.min() < 0:
         raise IndexError(f"{who} gave example {ids_M[rows_M.argmin()]}, which the data set does not have")

@@ -1,6 +1,6 @@
 """N-way K-shot episodes, support and query apart: the short way to tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,10 +40,13 @@ class TaskGenerator(Tasks):
         num_tasks: how many episodes there are; −1 for endless ones, which have no length.
         augmentations: what is done with the inputs once they are loaded, support and query alike, in order.
 
+    While inputs are loaded one by one, the global generators are seeded from (seed, i) and put back, as `TaskDataset`
+    does: an episode stays the same where the data set itself has a random transform.
+
     ``generator[i]`` is episode i, ``generator.batch(indices)`` stacks several, iteration gives 0, 1, 2 and so on.
 
     Raises:
-        UsageError: ways, shots or queries is below 1.
+        UsageError: ways, shots or queries is below 1, or `augmentations` is a single one.
         TaskError: there are fewer classes than ways, or some class has fewer examples than shots + queries.
     """
 
@@ -71,6 +74,8 @@ class TaskGenerator(Tasks):
             )
         self.ways, self.shots, self.queries = ways, shots, queries
         # The classes come in random order already, so label n is the n-th class drawn.
+        if isinstance(augmentations, Augmentation):
+            raise UsageError(f"augmentations is a {type(augmentations).__name__}; give a list of augmentations")
         self._transforms: list[BatchTransform] = [
             NWays(source, ways),
             KShots(source, shots + queries),
@@ -89,22 +94,36 @@ class TaskGenerator(Tasks):
     def batch(self, indices: Sequence[int] | IntArray) -> Episode:
         """Some episodes, each array with an axis B in front."""
         batch = self.describe(indices)
-        return Episode(*self._part(batch, slice(self.shots)), *self._part(batch, slice(self.shots, None)))
+        support, query = slice(self.shots), slice(self.shots, None)
+        return Episode(*self._part(batch, 0, support), *self._part(batch, 1, query))
 
-    def _part(self, batch: TaskBatch, part: slice) -> tuple[Any, Any]:
-        """Inputs and labels of a part of some episodes."""
+    def _part(self, batch: TaskBatch, number: int, part: slice) -> tuple[Any, Any]:
+        """Inputs and labels of a part of some episodes, of which it is number 0 or 1."""
         labels_M = np.repeat(np.arange(self.ways), len(range(self.shots + self.queries)[part]))
         labels_BM = np.tile(labels_M, (len(batch), 1))
-        return load_inputs(self.dataset.gather, batch, part), self.dataset.as_labels(labels_BM)
+        return load_inputs(self._gather(batch, number), batch, part), self.dataset.as_labels(labels_BM)
+
+    def _gather(self, batch: TaskBatch, number: int) -> Callable[[IntArray], Any]:
+        """What gives the inputs of a part by their ids."""
+        if self._gathers_at_once:
+            return self.dataset.gather
+        from l2l_core.data.tasks import gather_of
+
+        return gather_of(self.dataset, batch, number)
+
+    @property
+    def _gathers_at_once(self) -> bool:
+        """Whether examples are taken by the batch; an `ArrayDataset` is not asked, for it always gives them so."""
+        return getattr(self.dataset, "gathers_at_once", True)
 
     def digest(self, episodes: int) -> str:
         """Sha256 that names the first `episodes` episodes: same data, classes, examples, ways, shots and queries.
 
         Raises:
-            UsageError: the data set is not a prepared one, so its bytes have no name.
+            UsageError: the data set is not a prepared one, so its bytes have no name; or there is no such number.
         """
         dataset = getattr(self.dataset, "dataset", self.dataset)
-        if not isinstance(dataset, ArrayDataset):
+        if not isinstance(dataset, ArrayDataset) or not self._gathers_at_once:
             raise UsageError("only episodes of a prepared data set have a digest; load it with load_dataset")
         settings = f"{dataset.fingerprint} {self.ways} {self.shots} {self.queries} {episodes}"
         return digest_of(settings, lambda numbers: [self.describe(numbers).all_ids_BNK], episodes)

@@ -15,6 +15,7 @@ from torch import distributed
 from torch.utils.data import IterableDataset, Sampler, default_collate, get_worker_info
 
 from l2l_core.data.batches import TaskList, Tasks, at_least_one, count_of_tasks, whole
+from l2l_core.data.descriptions import example_ids
 from l2l_core.data.sampling import random_words
 from l2l_core.errors import UsageError
 
@@ -161,6 +162,8 @@ class TaskSampler(Sampler[list[int]]):
         Raises:
             UsageError: it is no such state, that of another seed, beyond the end, or within a step of this sampler.
         """
+        if not isinstance(state, Mapping):
+            raise UsageError(f"a state is a dictionary, found {state!r}; give what state_dict returned")
         if set(state) != _STATE:
             raise UsageError(f"a state has seed, epoch and tasks, found {sorted(state)}; give what state_dict returned")
         if state["seed"] != self.tasks.seed:
@@ -225,8 +228,7 @@ class TasksetSampler(TaskSampler):
         return map(self._examples, super().share(worker, workers))
 
     def _examples(self, task: list[int]) -> list[int]:
-        ids: list[int] = self.taskset.describe(task).all_ids_BNK.ravel().tolist()
-        return ids
+        return example_ids(self.taskset.describe(task), self.taskset.dataset)
 
 
 class TaskStream(IterableDataset[Any]):

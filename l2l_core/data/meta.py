@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from l2l_core.data.arrays import nested
+from l2l_core.data.arrays import check_out, nested
 from l2l_core.data.datasets import MetaDataset, stacked
 from l2l_core.data.index import ClassIndex, spans
 from l2l_core.data.sampling import IntArray
@@ -25,6 +25,9 @@ class UnionMetaDataset(MetaDataset):
 
     ``dataset[i]`` is [input, new label]. Prepared data sets are still gathered from by the batch.
 
+    Once one of them has more or fewer examples than it had, the numbers of examples would mean others; so ``len``, and
+    all that asks for it, is a TaskError then. It is the same with `FilteredMetaDataset`.
+
     Args:
         datasets: at least one; wrapped in a `MetaDataset` where they are none.
 
@@ -34,6 +37,7 @@ class UnionMetaDataset(MetaDataset):
     Raises:
         UsageError: there is no data set.
         TypeError: one of them is no torch data set.
+        TaskError: all give examples by the batch, but of different types or shapes, or on different devices.
     """
 
     def __init__(self, datasets: Sequence[Dataset[Any]]) -> None:
@@ -43,6 +47,18 @@ class UnionMetaDataset(MetaDataset):
         self.dataset = ConcatDataset(self.datasets)
         self._offsets = np.cumsum([0, *map(len, self.datasets)])
         self.class_index = _side_by_side([dataset.class_index for dataset in self.datasets], self._offsets)
+        if self.gathers_at_once:
+            kinds = dict.fromkeys(map(_kind, self.datasets))
+            if len(kinds) > 1:
+                raise TaskError(
+                    f"the examples of the data sets are {' and '.join(kinds)}, which no task can stack; "
+                    "load or prepare them alike"
+                )
+
+    def __len__(self) -> int:
+        for dataset, examples in zip(self.datasets, np.diff(self._offsets).tolist(), strict=True):
+            _check_unchanged(self, dataset, examples)
+        return int(self._offsets[-1])
 
     def __getitem__(self, index: int) -> Any:
         index = _position(index, len(self))
@@ -60,6 +76,7 @@ class UnionMetaDataset(MetaDataset):
         Raises:
             IndexError: some id is not in [0, len).
             TaskError: they are not alike.
+            UsageError: as `MetaDataset.gather`.
         """
         if not self.gathers_at_once:
             return super().gather(ids)
@@ -67,23 +84,18 @@ class UnionMetaDataset(MetaDataset):
         ids_M = ids.reshape(-1)
         sources_M = np.searchsorted(self._offsets, ids_M, side="right") - 1
         sources = np.unique(sources_M).tolist()
-        if len(sources) == 1:
-            return self.datasets[sources[0]].gather(ids - self._offsets[sources[0]], out)
+        if len(sources) < 2:
+            source = sources[0] if sources else 0
+            return self.datasets[source].gather(ids - self._offsets[source], out)
         spots = [np.flatnonzero(sources_M == source) for source in sources]
         parts = [
             self.datasets[source].gather(ids_M[spot] - self._offsets[source])
             for source, spot in zip(sources, spots, strict=True)
         ]
         order_M = np.argsort(np.concatenate(spots))
-        if any(isinstance(part, list) for part in parts):
+        if isinstance(parts[0], list):
             flat = [example for part in parts for example in part]
             return nested([flat[place] for place in order_M.tolist()], ids.shape)
-        kinds = {(part.dtype, part.shape[1:]) for part in parts}
-        if len(kinds) > 1:
-            raise TaskError(
-                f"the examples of a task cannot be stacked, since they are of {len(kinds)} types or shapes; load the "
-                "data sets alike"
-            )
         # All are copied once more, but example by example: to assign by index takes several times as long.
         return _taken(torch.cat(parts), order_M.reshape(ids.shape), out)
 
@@ -97,7 +109,8 @@ class FilteredMetaDataset(MetaDataset):
 
     Args:
         dataset: wrapped in a `MetaDataset` where it is none.
-        labels: of the classes, in the order in which their examples are to come.
+        labels: of the classes, in the order in which their examples are to come; a set has none that the next process
+            would repeat, so its classes come in the order of the data set.
 
     Raises:
         TypeError: `dataset` is no torch data set.
@@ -111,12 +124,17 @@ class FilteredMetaDataset(MetaDataset):
         kept = tuple(dict.fromkeys(labels_to_keep(labels, type(self).__name__)))
         index = self.dataset.class_index
         rows = rows_of_labels(index, kept)
+        if isinstance(labels, set | frozenset):
+            rows = sorted(rows)
+            kept = tuple(index.labels[row] for row in rows)
+        self._examples = len(self.dataset)
         counts_C = index.counts_C[rows]
         names = [index.name(row) for row in rows]
         self.class_index = ClassIndex(kept, np.cumsum(counts_C) - counts_C, counts_C, names=names)
         self._shifts_C = index.starts_C[rows] - self.class_index.starts_C
 
     def __len__(self) -> int:
+        _check_unchanged(self, self.dataset, self._examples)
         return self.class_index.examples
 
     def __getitem__(self, index: int) -> Any:
@@ -162,11 +180,11 @@ class OnDeviceDataset(MetaDataset):
 
     Attributes:
         inputs: all of them, [M, …].
-        device: where they are.
+        device: where they are; of an accelerator with its number.
 
     Raises:
         TypeError: `dataset` is no torch data set.
-        TaskError: it has no examples, or they are no tensors of one shape.
+        TaskError: it has no examples, or they are no tensors of one type and shape.
     """
 
     def __init__(
@@ -175,16 +193,17 @@ class OnDeviceDataset(MetaDataset):
         device: torch.device | str | None = None,
         transform: Callable[[Tensor], Any] | None = None,
     ) -> None:
-        self.device = _default_device() if device is None else torch.device(device)
+        device = _default_device() if device is None else torch.device(device)
         self.transform = transform
         if isinstance(getattr(dataset, "class_index", None), ClassIndex):
             super().__init__(dataset)
-            self.inputs, _ = _held(_sorted_out(dataset), self.device)
+            self.inputs, _ = _held(_sorted_out(dataset), device)
         elif isinstance(dataset, Dataset):
-            self.inputs, labels = _held(dataset, self.device)
+            self.inputs, labels = _held(dataset, device)
             super().__init__(dataset, indices_to_labels=dict(enumerate(labels)))
         else:
             super().__init__(dataset)
+        self.device = self.inputs.device
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -213,6 +232,7 @@ class OnDeviceDataset(MetaDataset):
         Raises:
             IndexError: some id is not.
             TaskError: what the transform makes of them is not alike.
+            UsageError: `out` does not fit, or as `MetaDataset.gather`.
         """
         if not self.gathers_at_once:
             return super().gather(ids)
@@ -227,6 +247,21 @@ class OnDeviceDataset(MetaDataset):
 
 def _sorted_out(dataset: Dataset[Any]) -> MetaDataset:
     return dataset if isinstance(dataset, MetaDataset) else MetaDataset(dataset)
+
+
+def _check_unchanged(made: object, dataset: MetaDataset, examples: int) -> None:
+    if len(dataset) != examples:
+        who = type(made).__name__
+        raise TaskError(
+            f"the data set had {examples} examples when {who} was made of it, and has {len(dataset)} now; make a new "
+            f"{who} of it"
+        )
+
+
+def _kind(dataset: MetaDataset) -> str:
+    """What the examples of a data set that gives them by the batch are like."""
+    none = dataset.gather(np.empty(0, np.int64))
+    return f"{none.dtype} {list(none.shape[1:])} on {none.device}" if isinstance(none, Tensor) else "texts"
 
 
 def _side_by_side(indexes: Sequence[ClassIndex], offsets: IntArray) -> ClassIndex:
@@ -264,10 +299,11 @@ def _held(dataset: Any, device: torch.device) -> tuple[Tensor, list[Any]]:
             raise TaskError("only inputs that are tensors can be held on a device; give the data set a transform")
         if not start:
             held = torch.empty((len(dataset), *piece.shape[1:]), dtype=piece.dtype, device=device)
-        if piece.shape[1:] != held.shape[1:]:
+        kinds = [f"{some.dtype} {list(some.shape[1:])}" for some in (held, piece)]
+        if kinds[0] != kinds[1]:
             raise TaskError(
-                f"inputs of shapes {list(held.shape[1:])} and {list(piece.shape[1:])} cannot be held as one; give the "
-                "data set a transform that makes them alike"
+                f"inputs of {kinds[0]} and {kinds[1]} cannot be held as one; give the data set a transform that makes "
+                "them alike"
             )
         held[start : start + len(piece)] = piece
     return held, labels
@@ -279,6 +315,7 @@ def _taken(inputs: Tensor, ids: IntArray, out: Tensor | None) -> Tensor:
     shape = inputs.shape[1:]
     if out is None:
         return inputs.index_select(0, ids_M).view(*ids.shape, *shape)
+    check_out("the data set", out, inputs.dtype, (*ids.shape, *shape))
     torch.index_select(inputs, 0, ids_M, out=out.view(len(ids_M), *shape))
     return out
 

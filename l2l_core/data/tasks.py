@@ -1,6 +1,6 @@
 """The data set that yields tasks to torch's loaders."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -14,6 +14,7 @@ from l2l_core.data.batches import (
     TaskBatch,
     TaskList,
     Tasks,
+    apart,
     check_length,
     check_seed,
     count_of_tasks,
@@ -23,12 +24,14 @@ from l2l_core.data.batches import (
     task_numbers,
 )
 from l2l_core.data.datasets import MetaDataset, PreparedDataset, stacked
-from l2l_core.data.descriptions import DataDescription, descriptions_of, listed, untouched
+from l2l_core.data.descriptions import DataDescription, descriptions_of, listed, members, untouched
 from l2l_core.data.global_random import seeding
-from l2l_core.data.sampling import IntArray
+from l2l_core.data.sampling import IntArray, random_words
 from l2l_core.data.transforms import takes_batches
 from l2l_core.errors import TaskError, UsageError
 
+LOADS: Final = 14
+"""Stream of the random words that seed the global generators while inputs are loaded one by one."""
 CALLS: Final = 15
 """Stream of the random words that seed the global generators for a user's own callables."""
 
@@ -42,9 +45,10 @@ class TaskDataset(Tasks, Dataset[Any]):
         dataset: what to draw from; wrapped in a `MetaDataset` where it is none.
         task_transforms: what to do, in order (see `l2l_core.data.transforms`); one callable or a list. None loads all.
             A callable that is not marked with `on_batches` takes and returns a list of `DataDescription`; its tasks are
-            made one by one, and a task has as many examples, in that order, as it returns.
+            made one by one, and a task has as many examples, in that order, as it returns. (Of classes with different
+            numbers of examples each task can be taken alone, but several fill no array.)
         num_tasks: how many tasks there are; −1 for an endless set, which has no length.
-        task_collate: makes a task of a list of its (input, label) examples; None stacks them.
+        task_collate: makes a task of a list of its (input, label) examples, the label an int; None stacks them.
         seed: 0 <= seed < 2**64; None draws one from the operating system (read it from ``.seed``).
 
     ``tasks[i]`` is task i: inputs [M, …] (a list of M texts) and labels int64 [M] after `LoadData`, else example ids
@@ -55,13 +59,18 @@ class TaskDataset(Tasks, Dataset[Any]):
     IndexError; loops may nest; it pickles; and ``len`` of an endless set is a TypeError instead of 1, since a loader
     that believed the 1 would train on one task for ever.
 
-    While a callable of lists, or a function that it added to a description, runs, the global generators of Python,
-    NumPy and torch (that of the CPU) are seeded from (seed, i), and put back afterwards. They belong to the whole
-    process: do not train in one thread while another one makes such tasks.
+    An example is (input, label), and the label the one that the `MetaDataset` goes by; what the data set gives behind
+    it is left out.
+
+    While a callable of lists runs, and while examples are loaded one by one (for `task_collate`, or of a data set that
+    is not prepared), the global generators of Python, NumPy and torch (that of the CPU) are seeded from (seed, i), and
+    put back afterwards: so a random transform of the data set itself gives the same task i again. They belong to the
+    whole process: do not train in one thread while another one makes such tasks.
 
     Raises:
         ValueError: `num_tasks` is 0 or below −1, or the seed does not fit.
         TypeError: `dataset` is no torch data set.
+        UsageError: a transform cannot be called, or is a class instead of an object of it.
     """
 
     def __init__(
@@ -73,8 +82,7 @@ class TaskDataset(Tasks, Dataset[Any]):
         seed: int | None = None,
     ) -> None:
         self.dataset = dataset if isinstance(dataset, MetaDataset) else MetaDataset(dataset)
-        transforms = [task_transforms] if callable(task_transforms) else list(task_transforms or [])
-        self.task_transforms = transforms
+        self.task_transforms = _as_list(task_transforms)
         self.num_tasks = count_of_tasks(num_tasks)
         self.task_collate = task_collate
         self.seed = check_seed(seed)
@@ -125,12 +133,18 @@ class TaskDataset(Tasks, Dataset[Any]):
         """Sha256 that names the first `tasks` tasks: same data, examples and labels.
 
         Raises:
-            UsageError: the data set is not a prepared one, so its bytes have no name.
+            UsageError: the data set is not a prepared one, so its bytes have no name; a transform takes lists of
+                `DataDescription`; or there is no such number.
             TaskError: as `describe`.
         """
         inner = self.dataset.dataset
         if not self.dataset.gathers_at_once or not isinstance(inner, PreparedDataset):
             raise UsageError("only tasks of a prepared data set have a digest; load it with load_dataset")
+        if self._singly:
+            raise UsageError(
+                "tasks with a transform of DataDescription have no digest, as it may load something else; "
+                "leave that transform out"
+            )
 
         def arrays_of(numbers: range) -> list[IntArray]:
             batch = self.describe(numbers)
@@ -162,31 +176,33 @@ class TaskDataset(Tasks, Dataset[Any]):
         if batch.load and self.task_collate is not None:
             return self._collated(batch)
         if batch.load and not batch.augmentations and not self.dataset.gathers_at_once:
-            ids_BM = batch.all_ids_BNK.reshape(len(batch), -1)
-            return list(zip(map(self.dataset.gather, ids_BM), self._labels(batch), strict=True))
+            ids_BM, places_M = members(batch)
+            labels_BM = self.dataset.as_labels(batch.all_labels_BN.take(places_M, axis=1))
+            return list(zip(task_by_task(self.dataset.gather, batch, ids_BM), labels_BM, strict=True))
         tasks = self._stacked(batch)
-        return TaskList(tasks if isinstance(tasks, Tensor) else zip(*tasks, strict=True), tasks)
+        return TaskList(tasks if isinstance(tasks, Tensor) else zip(*map(apart, tasks), strict=True), tasks)
 
     def _stacked(self, batch: TaskBatch) -> Any:
         """Inputs and labels of all tasks, from one gather; only the ids where nothing is to be loaded."""
+        ids_BM, places_M = members(batch)
         if not batch.load:
-            return torch.from_numpy(batch.all_ids_BNK.reshape(len(batch), -1))
-        return load_inputs(self.dataset.gather, batch), self._labels(batch)
-
-    def _labels(self, batch: TaskBatch) -> Tensor:
-        """The label of every example, int64 [B, M], where the inputs are."""
-        labels: Tensor = self.dataset.as_labels(np.repeat(batch.all_labels_BN, batch.all_ids_BNK.shape[2], axis=1))
-        return labels
+            return torch.from_numpy(ids_BM)
+        gather = gather_of(self.dataset, batch)
+        inputs = load_inputs(gather, batch) if batch.augmentations else gather(ids_BM)
+        return inputs, self.dataset.as_labels(batch.all_labels_BN.take(places_M, axis=1))
 
     def _collated(self, batch: TaskBatch) -> list[Any]:
         """Each task as the user's function makes it of its examples."""
-        assert self.task_collate is not None
         self._no_augmentations(batch)
-        ids_BM = batch.all_ids_BNK.reshape(len(batch), -1)
-        return [
-            self.task_collate([(self.dataset[i][0], label) for i, label in zip(ids_M, labels_M, strict=True)])
-            for ids_M, labels_M in zip(ids_BM.tolist(), self._labels(batch), strict=True)
-        ]
+        ids_BM, places_M = members(batch)
+        labels_BM = batch.all_labels_BN.take(places_M, axis=1)
+        collate = self.task_collate
+        assert collate is not None
+
+        def collated(ids_and_labels_2M: IntArray) -> Any:
+            return collate([(self.dataset[i][0], label) for i, label in ids_and_labels_2M.T.tolist()])
+
+        return task_by_task(collated, batch, np.stack([ids_BM, labels_BM], axis=1))
 
     def _no_augmentations(self, batch: TaskBatch) -> None:
         if batch.augmentations:
@@ -197,22 +213,25 @@ class TaskDataset(Tasks, Dataset[Any]):
 
     def _single(self, number: int) -> Any:
         """Task `number`, example by example."""
-        words_BW, batch = self.describe([number]).draw(CALLS, 1)
-        with seeding(torch.device("cpu")) as seed:
-            seed(int(words_BW[0, 0]))
-            if not batch.augmentations:
-                return self.get_task(descriptions_of(batch, self.dataset))
-            if self.task_collate is not None:
-                self._no_augmentations(batch)
-            ids_BNK = batch.all_ids_BNK
-            by_class = replace(batch, classes_BN=batch.all_classes_BN, ids_BNK=ids_BNK, augmentations=())
-            inputs, *labels = self.get_task(descriptions_of(by_class, self.dataset))
+        batch = self.describe([number])
+        if not batch.augmentations:
+            return self._loaded(descriptions_of(batch, self.dataset), batch)
+        if self.task_collate is not None:
+            self._no_augmentations(batch)
+        ids_BNK = batch.all_ids_BNK
+        by_class = replace(batch, classes_BN=batch.all_classes_BN, ids_BNK=ids_BNK, augmentations=())
+        inputs, *labels = self._loaded(descriptions_of(by_class, self.dataset), batch)
         parts = [load_inputs(lambda ids_BM: inputs[None], batch)[0], *labels]
         if batch.classes_BN is None:
             # Augmentations see the examples class by class; here they come as they were listed.
             order_M = torch.from_numpy(np.argsort(ids_BNK.reshape(-1)))
             parts = [part[order_M.to(part.device)] for part in parts]
         return tuple(parts)
+
+    def _loaded(self, descriptions: list[DataDescription], batch: TaskBatch) -> Any:
+        """The single task that descriptions stand for, by chances of its own."""
+        (task,) = task_by_task(lambda _: self.get_task(descriptions), batch, batch.tasks_B[None])
+        return task
 
     def sample(self) -> Any:
         """The next task of this object: 0, then 1, and so on, from the start again after `num_tasks`."""
@@ -231,7 +250,10 @@ class TaskDataset(Tasks, Dataset[Any]):
 
         Raises:
             TaskError: the samples are not alike.
+            UsageError: there is none.
         """
+        if not task_description:
+            raise UsageError("a task of no examples was asked for; give at least one DataDescription")
         samples = [description.sample() for description in task_description]
         if self.task_collate is not None:
             return self.task_collate(samples)
@@ -243,6 +265,56 @@ class TaskDataset(Tasks, Dataset[Any]):
         number = self._next
         self._next = 0 if number + 1 == self.num_tasks else number + 1
         return number
+
+
+def gather_of(dataset: Any, batch: TaskBatch, part: int = 0) -> Callable[[IntArray], Any]:
+    """What gives the inputs of some tasks by their ids [B, M]; by chance, where the data set does, only of the task.
+
+    Args:
+        dataset: to load from, a `MetaDataset`.
+        batch: the tasks.
+        part: which part of them is loaded: each has chances of its own.
+    """
+    if dataset.gathers_at_once:
+        gather: Callable[[IntArray], Any] = dataset.gather
+        return gather
+    return lambda ids_BM: stacked(task_by_task(dataset.gather, batch, ids_BM, part))
+
+
+def task_by_task(
+    load: Callable[[IntArray], Any], batch: TaskBatch, ids_BM: Iterable[IntArray], part: int = 0
+) -> list[Any]:
+    """What `load` gives for the ids [M] of each task, while the global generators are seeded for it.
+
+    Args:
+        load: is given one task's ids at a time.
+        batch: the tasks.
+        ids_BM: what to give it, one entry a task.
+        part: which part of the tasks is loaded: each has chances of its own.
+    """
+    words_B1 = random_words(batch.seed, LOADS + (part << 32), batch.tasks_B, 1)
+    loaded = []
+    with seeding(torch.device("cpu")) as seed:
+        for (word,), ids_M in zip(words_B1.tolist(), ids_BM, strict=True):
+            seed(word)
+            loaded.append(load(ids_M))
+    return loaded
+
+
+def _as_list(transforms: Any) -> list[Callable[[Any], Any]]:
+    """The transforms of a task, as a list.
+
+    Raises:
+        UsageError: one cannot be called, or is a class.
+    """
+    alone = callable(transforms) or not isinstance(transforms, Iterable | None)
+    steps = [transforms] if alone else list(transforms or [])
+    for step in steps:
+        if isinstance(step, type):
+            raise UsageError(f"{step.__name__} among the task_transforms is a class; give {step.__name__}(dataset)")
+        if not callable(step):
+            raise UsageError(f"{step!r} among the task_transforms cannot be called; give transforms")
+    return steps
 
 
 Taskset = TaskDataset

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from l2l_core.data.batches import Augmentation, TaskBatch, at_least_one, whole
+from l2l_core.data.batches import Augmentation, TaskBatch, at_least_one, check_batch, whole
 from l2l_core.data.descriptions import DataDescription as DataDescription
 from l2l_core.data.descriptions import TaskTransform as TaskTransform
 from l2l_core.data.index import ClassIndex, plain_labels
@@ -28,14 +28,17 @@ _Marked = TypeVar("_Marked", bound=Callable[..., Any])
 
 def on_batches(transform: _Marked) -> _Marked:
     """The same function or class, marked as one that works on a `TaskBatch`, for use as a decorator."""
-    marked: Any = transform
+    # Of a class it is the method that has the mark: a class derived from it may take lists in one of its own.
+    marked: Any = transform.__call__ if isinstance(transform, type) else transform
     marked.takes_batches = True
     return transform
 
 
-def takes_batches(transform: object) -> bool:
+def takes_batches(transform: Any) -> bool:
     """Whether a transform works on a `TaskBatch`; else it takes and returns a list of `DataDescription`."""
-    return isinstance(transform, Augmentation) or getattr(transform, "takes_batches", False)
+    if isinstance(transform, Augmentation):
+        return True
+    return any(getattr(marked, "takes_batches", False) for marked in (transform, transform.__call__))
 
 
 def _known_index(dataset: object) -> ClassIndex | None:
@@ -80,6 +83,7 @@ class NWays:
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Choose the classes."""
+        check_batch(batch, self)
         _labels_come_later(batch, self)
         available = len(batch.index) if batch.classes_BN is None else batch.classes_BN.shape[1]
         _enough_classes(available, self.n)
@@ -114,6 +118,7 @@ class KShots:
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Choose the examples."""
+        check_batch(batch, self)
         classes_BN = batch.all_classes_BN
         B, N = classes_BN.shape
         if batch.ids_BNK is None:
@@ -173,6 +178,7 @@ class FilterLabels:
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Drop the other classes."""
+        check_batch(batch, self)
         _labels_come_later(batch, self)
         kept_N = self._kept(batch)
         if batch.classes_BN is None:
@@ -265,6 +271,7 @@ class FusedNWaysKShots:
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Choose classes and examples."""
+        check_batch(batch, self)
         for step in self._steps:
             batch = step(batch)
         return batch
@@ -279,6 +286,7 @@ class LoadData:
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Mark them."""
+        check_batch(batch, self)
         return replace(batch, load=True)
 
 
@@ -297,6 +305,7 @@ class RemapLabels:
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Name the classes."""
+        check_batch(batch, self)
         classes_BN = batch.all_classes_BN
         ways = classes_BN.shape[1]
         if self.shuffle:
@@ -321,4 +330,5 @@ class ConsecutiveLabels:
 
     def __call__(self, batch: TaskBatch) -> TaskBatch:
         """Order the classes."""
+        check_batch(batch, self)
         return _choose(batch, np.argsort(batch.index.rank_C[batch.all_classes_BN], axis=1))

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from l2l_core.catalog import open_catalog
+from l2l_core.data.arrays import ArrayDataset, gathers
 from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.tasks import TaskDataset
@@ -16,6 +17,7 @@ from l2l_core.data.transforms import KShots, LoadData, NWays
 from l2l_core.errors import StoreError, TaskError, UnknownNameError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files
+from l2l_core.prepare.held import hold_arrays
 from l2l_core.store import open_store, write_store
 from tests.small import CLASSES, SmallData, picture
 from tests.small import EXAMPLES as EXAMPLES_A_CLASS
@@ -237,3 +239,60 @@ def test_meta_dataset_refuses_what_has_no_classes() -> None:
     mixed = MetaDataset(Plain(["a", 1]))
     with pytest.raises(TaskError, match="the labels cannot be put in order .* give labels of one type"):
         _ = mixed.class_index.rank_C
+
+
+def test_tables_that_cannot_be_are_refused() -> None:
+    dataset = Plain([0] * 4)
+    assert MetaDataset(dataset, {"a": torch.tensor([2, 0]), "b": np.array([3])}).labels_to_indices == {
+        "a": [0, 2],
+        "b": [3],
+    }
+    for number in (-1, 4):
+        message = f"label 'a' was given example {number}, but the data set has 4 examples; give numbers from 0 to 3"
+        for tables in ({"labels_to_indices": {"a": [0, number]}}, {"indices_to_labels": {0: "a", number: "a"}}):
+            with pytest.raises(TaskError) as caught:
+                MetaDataset(dataset, **tables)
+            assert str(caught.value) == message
+    with pytest.raises(TaskError, match="example 2 was given the labels 'x' and 'y'; give it one of them"):
+        MetaDataset(dataset, labels_to_indices={"x": [0, 1, 2], "y": [2, 3]})
+    with pytest.raises(TaskError, match="label 'x' was given example 1.0; give whole numbers of examples"):
+        MetaDataset(dataset, labels_to_indices={"x": [1.0]})
+    with pytest.raises(TaskError, match="label 'x' was given example '1'; give whole numbers of examples"):
+        MetaDataset(dataset, indices_to_labels={"1": "x"})
+
+
+def test_a_type_that_nothing_is_scaled_to_is_refused(tmp_path: Path) -> None:
+    pictures = hold_arrays("toy", np.zeros((2, 1, 3, 3), np.uint8), [0, 1], "images")
+    counts = hold_arrays("toy", np.zeros((2, 3), np.int16), [0, 1], "arrays")
+    sounds = write_sounds(tmp_path / "sounds")
+    for store, dtype, allowed in (
+        (pictures, torch.float64, "torch.float32, torch.uint8"),
+        (pictures, torch.int16, "torch.float32, torch.uint8"),
+        (sounds, torch.uint8, "torch.float32, torch.int16"),
+        (counts, torch.float32, "torch.int16"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            PreparedDataset(store, dtype=dtype)
+        assert str(caught.value) == f"toy: dtype {dtype} is none of {allowed}"
+    assert PreparedDataset(pictures, dtype=torch.float32).gather(np.arange(2)).dtype == torch.float32
+
+
+def test_another_way_to_load_an_example_is_taken_for_tasks() -> None:
+    class Inverted(PreparedDataset):
+        def example(self, index: int) -> torch.Tensor:
+            return 255 - super().example(index)
+
+    class Both(Inverted):
+        def gather(self, ids: np.ndarray, out: torch.Tensor | None = None) -> torch.Tensor:
+            return 255 - super().gather(ids, out)
+
+    held = hold_arrays("toy", np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), [0, 0, 0, 0, 1, 1, 1, 1], "images")
+    assert gathers(PreparedDataset(held))
+    assert gathers(ArrayDataset(held))
+    assert gathers(Both(held))
+    dataset = Inverted(held)
+    assert not gathers(dataset)
+    episode = TaskGenerator(dataset, 2, 1, 1, seed=0)[0]
+    assert sorted([*episode.support_x.flatten().tolist(), *episode.query_x.flatten().tolist()])[0] >= 248
+    x, _ = TaskDataset(dataset, [NWays(dataset, 2), LoadData(dataset)], seed=0)[0]
+    assert sorted(x.flatten().tolist()) == list(range(248, 256))

@@ -16,6 +16,7 @@ from l2l_core.data.augment import Normalise
 from l2l_core.data.datasets import MetaDataset, load_dataset
 from l2l_core.data.descriptions import DataDescription, TaskTransform
 from l2l_core.data.index import ClassIndex
+from l2l_core.data.loaders import TasksetSampler
 from l2l_core.data.tasks import TaskDataset, Taskset
 from l2l_core.data.transforms import (
     ConsecutiveLabels,
@@ -321,6 +322,11 @@ def test_what_a_callable_may_not_return() -> None:
             UsageError,
             "<lambda> gave a list with a int in it instead of a list of Data",
         ),
+        (
+            lambda _: [DataDescription(1.0)],
+            UsageError,
+            "the index <lambda> gave is 1.0; give a whole number",
+        ),
         (lambda _: [], TaskError, "<lambda> left no example of task 6; let it return at least one"),
         (lambda _: [DataDescription(20)], IndexError, "<lambda> gave example 20, which the data set does not have"),
         (lambda _: [DataDescription(-1)], IndexError, "<lambda> gave example -1, which the data set does not have"),
@@ -378,3 +384,72 @@ def test_rows_of_examples_and_of_none(order: np.ndarray | None) -> None:
     row_of = {int(index.ids(np.array([place]))[0]): row for place, row in enumerate([0, 0, 2, 2, 2])}
     numbers = np.arange(-2, 12)
     assert index.rows_of(numbers).tolist() == [row_of.get(number, -1) for number in numbers.tolist()]
+
+
+def test_tasks_with_a_callable_have_no_digest(glyphs_home: Path) -> None:
+    glyphs = load_dataset("glyphs", "test", root=glyphs_home)
+    steps = [NWays(glyphs, 2), KShots(glyphs, 2)]
+    assert TaskDataset(glyphs, steps, seed=0).digest(1)
+    for tasks in (1, 2):
+        with pytest.raises(UsageError) as caught:
+            TaskDataset(glyphs, [*steps, same], seed=0).digest(tasks)
+        assert str(caught.value) == (
+            "tasks with a transform of DataDescription have no digest, as it may load something else; "
+            "leave that transform out"
+        )
+
+
+def test_a_loader_of_examples_gets_those_that_a_callable_has_listed() -> None:
+    steps = [NWays(META, 2), KShots(META, 2), LoadData(META)]
+
+    def backwards(descriptions: Descriptions) -> Descriptions:
+        return descriptions[::-1]
+
+    for more in ([], [same], [backwards], [backwards, RemapLabels(META)], [same, Normalise(0.0, 1.0)]):
+        tasks = TaskDataset(META, [*steps, *more], num_tasks=5, seed=0)
+        expected = [ids(task) for task in TaskDataset(META, steps, num_tasks=5, seed=0)]
+        if backwards in more:
+            expected = [task[::-1] for task in expected]
+        assert list(TasksetSampler(tasks, shuffle=False)) == expected
+    uneven = TaskDataset(META, lambda _: [DataDescription(i) for i in (19, 3, 0, 4, 8)], num_tasks=1, seed=0)
+    assert list(TasksetSampler(uneven)) == [[19, 3, 0, 4, 8]]
+
+
+def test_a_function_may_not_lead_to_an_example_without_a_label() -> None:
+    few = MetaDataset(PICTURES, indices_to_labels={i: LABELS[i] for i in range(8)})
+
+    def beyond(descriptions: Descriptions) -> Descriptions:
+        for description in descriptions:
+            description.transforms.append(lambda index: 19)
+        return descriptions
+
+    with pytest.raises(IndexError, match="^example 19 has no label in this data set; take another$"):
+        TaskDataset(few, [KShots(few, 1), beyond, LoadData(few)], seed=0)[0]
+
+
+class LastOnes(KShots):
+    """Derived from a transform of arrays, but with a `__call__` of lists, as learn2learn's users write it."""
+
+    def __call__(self, task_description: Descriptions) -> Descriptions:
+        return task_description[-self.k :]
+
+
+def test_a_class_derived_from_one_of_arrays_may_take_lists() -> None:
+    class Same(KShots):
+        pass
+
+    assert takes_batches(Same(META, 2))
+    assert not takes_batches(LastOnes(META, 2))
+    steps = [NWays(META, 2), KShots(META, 3)]
+    expected = TaskDataset(META, steps, seed=0)[1][-2:]
+    assert equal(TaskDataset(META, [*steps, LastOnes(META, 2)], seed=0)[1], expected)
+
+
+@pytest.mark.parametrize("step", [*recipe(), ConsecutiveLabels(META), Normalise(0.0, 1.0)])
+def test_transforms_of_arrays_say_what_they_take(step: Callable[[Any], Any]) -> None:
+    who = type(step).__name__
+    for given in (None, TaskTransform(META).new_task()):
+        with pytest.raises(UsageError) as caught:
+            step(given)
+        kind = type(given).__name__
+        assert str(caught.value) == f"{who} was given {kind} instead of a TaskBatch; let a TaskDataset call {who}"

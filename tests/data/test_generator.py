@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from l2l_core.catalog import open_catalog
+from l2l_core.data.augment import Normalise
 from l2l_core.data.benchmarks import load_benchmark
-from l2l_core.data.datasets import load_dataset
+from l2l_core.data.datasets import MetaDataset, load_dataset
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.own import from_iterable
 from l2l_core.errors import TaskError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files
-from tests.data.test_tasks import toy
+from tests.data.test_tasks import Brighter, Noisy, toy
 from tests.small import SmallData
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_tasks.json").read_text())
@@ -135,3 +136,25 @@ def test_episodes_of_texts_are_lists_in_the_order_of_the_ids() -> None:
         assert episodes.query_x[task] == [dataset[int(i)][0] for i in ids_BNK[task, :, 2:].ravel()]
     assert generator[9].support_x == episodes.support_x[2]
     assert generator[9].query_y.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_a_data_set_s_own_chances_are_the_episode_s() -> None:
+    episodes = TaskGenerator(Noisy(toy().own_labels), 3, 2, 2, seed=1, num_tasks=6)
+    stacked = episodes.batch([4, 1, 0])
+    for place, number in enumerate([4, 1, 0]):
+        for part, alone in zip(stacked, episodes[number], strict=True):
+            assert torch.equal(part[place], alone)
+    chances = torch.cat([stacked.support_x.flatten(), stacked.query_x.flatten()]) % 1
+    assert len({round(chance, 5) for chance in chances.tolist()}) == 36, "support and query have chances of their own"
+
+
+def test_what_is_not_a_list_of_augmentations_is_refused() -> None:
+    with pytest.raises(UsageError, match="^augmentations is a Normalise; give a list of augmentations$"):
+        TaskGenerator(toy(), 2, 1, 1, augmentations=Normalise(0.0, 1.0))
+
+
+def test_a_data_set_with_examples_of_its_own_making_has_no_digest(glyphs_home: Path) -> None:
+    dataset = load_dataset("glyphs", "test", root=glyphs_home)
+    assert TaskGenerator(MetaDataset(dataset), 2, 1, 1, seed=0).digest(3)
+    with pytest.raises(UsageError, match="only episodes of a prepared data set have a digest"):
+        TaskGenerator(Brighter(dataset), 2, 1, 1, seed=0).digest(3)

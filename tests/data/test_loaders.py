@@ -369,6 +369,10 @@ def cases() -> Iterator[tuple[Any, str]]:
         "a state has seed, epoch and tasks, found ['tasks']; give what state_dict returned",
     )
     yield (
+        lambda: TaskSampler(finite, 2).load_state_dict(None),
+        "a state is a dictionary, found None; give what state_dict returned",
+    )
+    yield (
         lambda: TaskSampler(finite, 2).load_state_dict({**state, "seed": 9}),
         "the state is one of tasks with seed 9, but these have seed 0; make them with the seed of the state",
     )

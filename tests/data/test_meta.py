@@ -12,6 +12,7 @@ from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.meta import FilteredMetaDataset, OnDeviceDataset, UnionMetaDataset
+from l2l_core.data.own import from_arrays, from_iterable
 from l2l_core.data.tasks import TaskDataset
 from l2l_core.data.transforms import KShots, LoadData, NWays, RemapLabels
 from l2l_core.errors import TaskError, UsageError
@@ -127,11 +128,21 @@ def test_a_union_of_texts_and_of_sets_with_ways_of_their_own(tmp_path: Path, gly
 
 
 def test_a_union_of_sets_that_are_not_alike_says_so(glyphs: PreparedDataset, glyphs_home: Path) -> None:
-    union = UnionMetaDataset([glyphs, load_dataset("glyphs", "train", root=glyphs_home, dtype=torch.uint8)])
+    stored = load_dataset("glyphs", "train", root=glyphs_home, dtype=torch.uint8)
+    with pytest.raises(TaskError) as caught:
+        UnionMetaDataset([glyphs, glyphs, stored])
+    assert str(caught.value) == (
+        "the examples of the data sets are torch.float32 [1, 28, 28] on cpu and torch.uint8 [1, 28, 28] on cpu, which "
+        "no task can stack; load or prepare them alike"
+    )
+    small, large = (from_arrays(np.zeros((4, 1, size, size), np.uint8), [0, 0, 1, 1], layout="CHW") for size in (4, 6))
     with pytest.raises(
-        TaskError, match="cannot be stacked, since they are of 2 types or shapes; load the data sets ali"
+        TaskError, match=r"are torch.uint8 \[1, 4, 4\] on cpu and torch.uint8 \[1, 6, 6\] on cpu, which"
     ):
-        union.gather(np.array([0, len(union) - 1]))
+        UnionMetaDataset([OnDeviceDataset(small, "cpu"), FilteredMetaDataset(large, [1])])
+    with pytest.raises(TaskError, match=r"are torch.uint8 \[1, 4, 4\] on cpu and texts, which no task can stack"):
+        UnionMetaDataset([small, from_iterable([("a", "text")])])
+    assert len(UnionMetaDataset([small, numbered([0])])) == 5, "what is loaded one by one is not known before"
     with pytest.raises(UsageError, match="UnionMetaDataset was given no data set; give at least one"):
         UnionMetaDataset([])
     with pytest.raises(TypeError, match=r"MetaDataset takes a torch.utils.data.Dataset, found list"):
@@ -277,15 +288,102 @@ def test_what_cannot_be_held_says_why() -> None:
         OnDeviceDataset(Counting([("text", 0)]), "cpu")
     with pytest.raises(TaskError, match="the examples of a task cannot be stacked"):
         OnDeviceDataset(Counting([(torch.zeros(1), 0), (torch.zeros(2), 0)]), "cpu")
-    examples = [(torch.zeros(1 + i // 1024), 0) for i in range(1025)]
-    with pytest.raises(
-        TaskError, match=r"inputs of shapes \[1\] and \[2\] cannot be held as one; give the data set a t"
-    ):
-        OnDeviceDataset(Counting(examples), "cpu")
+    for last, kind in ((torch.zeros(2), r"float32 \[2\]"), (torch.zeros(1, dtype=torch.float64), r"float64 \[1\]")):
+        examples = [*[(torch.zeros(1), 0)] * 1024, (last, 0)]
+        with pytest.raises(
+            TaskError, match=rf"inputs of torch.float32 \[1\] and torch.{kind} cannot be held as one; gi"
+        ):
+            OnDeviceDataset(Counting(examples), "cpu")
     with pytest.raises(TypeError, match=r"MetaDataset takes a torch.utils.data.Dataset, found list"):
         OnDeviceDataset([1], "cpu")
 
 
 def test_the_default_device_is_one_that_is_there() -> None:
     expected = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    assert OnDeviceDataset(numbered([0])).device == expected
+    held = OnDeviceDataset(numbered([0]))
+    assert held.device.type == expected.type
+    assert held.device == held.inputs.device
+
+
+def test_the_device_is_called_as_its_tensors_call_it() -> None:
+    # A tensor leaves the number of the CPU out as it puts that of an accelerator in.
+    for dataset in (numbered([0]), MetaDataset(numbered([0]))):
+        held = OnDeviceDataset(dataset, "cpu:0")
+        assert held.device == held.inputs.device == torch.device("cpu")
+
+
+class Growing(Dataset[Any]):
+    """One that can be given another length."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.tensor(index), index % 2
+
+
+def test_another_length_is_noticed_through_what_stands_on_it() -> None:
+    for grown in (5, 3):
+        dataset, other = Growing(4), Growing(4)
+        union, some = UnionMetaDataset([dataset, other]), FilteredMetaDataset(dataset, [1])
+        both = FilteredMetaDataset(union, [2, 3])
+        tasks = [TaskDataset(each, [KShots(None, 1), LoadData(None)], seed=0) for each in (union, some, both)]
+        for each in tasks:
+            each[0]
+        # The union is as long as before, and yet example 4 is another one.
+        dataset.length, other.length = grown, 8 - grown
+        found = f"the data set had 4 examples when {{}} was made of it, and has {grown} now; make a new {{}} of it"
+        for each, name in zip(tasks, ("UnionMetaDataset", "FilteredMetaDataset", "UnionMetaDataset"), strict=True):
+            for ask in (lambda each=each: each[0], lambda each=each: len(each.dataset)):
+                with pytest.raises(TaskError) as caught:
+                    ask()
+                assert str(caught.value) == found.format(name, name)
+
+
+def test_a_set_of_labels_is_in_the_order_of_the_data_set() -> None:
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    source = Counting([(torch.tensor(i), letter) for i, letter in enumerate(reversed(letters))])
+    for kind in (set, frozenset):
+        some = FilteredMetaDataset(source, kind(letters[3:]))
+        assert some.labels == letters[:2:-1]
+        assert [int(some[i][0]) for i in range(len(some))] == list(range(23))
+    assert FilteredMetaDataset(source, dict.fromkeys("cab")).labels == ["c", "a", "b"]
+
+
+def test_no_ids_give_no_examples_or_a_reason(glyphs: PreparedDataset, validation: PreparedDataset) -> None:
+    none = np.empty((2, 0), np.int64)
+    held = OnDeviceDataset(glyphs, "cpu")
+    for dataset in (
+        UnionMetaDataset([glyphs, validation]),
+        FilteredMetaDataset(glyphs, [1]),
+        MetaDataset(glyphs),
+        held,
+    ):
+        assert dataset.gather(none).shape == (2, 0, 1, 28, 28)
+        assert dataset.gather(none[0]).dtype == torch.float32
+    single = numbered([0, 1])
+    for dataset in (MetaDataset(single), UnionMetaDataset([single, glyphs]), FilteredMetaDataset(single, [1])):
+        for ids in (none, none[0]):
+            with pytest.raises(UsageError, match="no example was asked for; give at least one id"):
+                dataset.gather(ids)
+
+
+def test_what_cannot_be_gathered_into_says_why(glyphs: PreparedDataset, validation: PreparedDataset) -> None:
+    ids = np.array([0, len(glyphs)])
+    for dataset in (
+        UnionMetaDataset([glyphs, validation]),
+        OnDeviceDataset(UnionMetaDataset([glyphs, validation]), "cpu"),
+    ):
+        for out in (
+            torch.empty(2, 1, 28, 27),
+            torch.empty(2, 1, 28, 28, dtype=torch.uint8),
+            torch.empty(2, 1, 28, 56)[..., ::2],
+        ):
+            with pytest.raises(UsageError) as caught:
+                dataset.gather(ids, out)
+            assert str(caught.value) == (
+                f"the data set: out is {out.dtype} {list(out.shape)}; give a contiguous torch.float32 [2, 1, 28, 28]"
+            )

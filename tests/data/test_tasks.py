@@ -1,16 +1,20 @@
 """Tasks: the same whatever the batch, order, loader and process; drawn as slow plain Python draws them."""
 
 import pickle
+import random
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from l2l_core.data.batches import Augmentation, Draws
 from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
+from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.sampling import random_words
 from l2l_core.data.tasks import TaskDataset
 from l2l_core.data.transforms import (
@@ -243,8 +247,8 @@ def test_task_collate_gets_the_examples_of_each_task() -> None:
     assert tasks.batch([3, 4]).shape == (2,)
 
 
-def as_mapping(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {"x": torch.stack([x for x, _ in pairs]), "y": torch.stack([y for _, y in pairs])}
+def as_mapping(pairs: list[tuple[torch.Tensor, int]]) -> dict[str, torch.Tensor]:
+    return {"x": torch.stack([x for x, _ in pairs]), "y": torch.tensor([y for _, y in pairs])}
 
 
 def test_a_task_of_another_make_stays_whole_alone_and_in_loaders() -> None:
@@ -356,7 +360,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence() -> None:
             "2 examples a class were asked for, but class '2' has 1; lower shots or queries, or drop the class",
         ),
         (
-            lambda: TaskDataset(dataset, [NWays(dataset, 3)], seed=0)[0],
+            lambda: TaskDataset(dataset, [NWays(dataset, 3)], seed=0).batch([0, 1]),
             TaskError,
             "the classes of these tasks have 1 to 3 examples; add KShots to take the same number of each",
         ),
@@ -371,6 +375,31 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence() -> None:
             "of the chosen classes, FilterLabels would keep 0 to 1 a task; put it before NWays",
         ),
         (lambda: TaskDataset(dataset).batch([]), UsageError, "no task was asked for; give at least one task number"),
+        (
+            lambda: TaskDataset(dataset).batch(5),
+            UsageError,
+            "found 5 instead of a list of task numbers; give [5] for a single task",
+        ),
+        (
+            lambda: TaskDataset(dataset).get_task([]),
+            UsageError,
+            "a task of no examples was asked for; give at least one DataDescription",
+        ),
+        (
+            lambda: TaskDataset(dataset, 5),
+            UsageError,
+            "5 among the task_transforms cannot be called; give transforms",
+        ),
+        (
+            lambda: TaskDataset(dataset, [NWays(dataset, 2), 5]),
+            UsageError,
+            "5 among the task_transforms cannot be called; give transforms",
+        ),
+        (
+            lambda: TaskDataset(dataset, [LoadData]),
+            UsageError,
+            "LoadData among the task_transforms is a class; give LoadData(dataset)",
+        ),
         (lambda: TaskDataset(dataset, seed=-1), UsageError, "seed -1 is not between 0 and 2**64 - 1; give another"),
     ]
     for attempt, kind, message in cases:
@@ -415,3 +444,116 @@ def test_a_digest_names_tasks_and_tells_others_apart(glyphs_home: Path) -> None:
     assert len({digest(), *others}) == 6
     with pytest.raises(UsageError, match="only tasks of a prepared data set have a digest; load it with load_dataset"):
         TaskDataset(TensorDataset(torch.zeros(4), torch.arange(4) % 2), seed=0).digest(1)
+
+
+@pytest.mark.parametrize("number", [2.5, -1, 0])
+def test_there_is_no_digest_of_such_a_number(glyphs_home: Path, number: float) -> None:
+    glyphs = load_dataset("glyphs", "test", root=glyphs_home)
+    advice = "a whole number" if number == 2.5 else "at least 1"
+    for tasks in (TaskDataset(glyphs, [KShots(glyphs, 1)], seed=0), TaskGenerator(glyphs, 2, 1, 1, seed=0)):
+        with pytest.raises(UsageError, match=f"^the number of tasks to digest is {number}; give {advice}$"):
+            tasks.digest(number)
+
+
+class Noisy(Toy):
+    """One with a random transform, as of torchvision: from every global generator."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        x, y = super().__getitem__(index)
+        return x + torch.rand(1) / 4 + random.random() / 4 + np.random.rand() / 4, y
+
+
+class Untouched(Augmentation):
+    """One that changes nothing."""
+
+    def apply(self, inputs: torch.Tensor, draws: Draws) -> torch.Tensor:
+        return inputs
+
+
+def unchanged(descriptions: Any) -> Any:
+    return descriptions
+
+
+@pytest.mark.parametrize(
+    ("collate", "more"),
+    [(None, []), (None, [unchanged]), (None, [Untouched()]), (as_mapping, []), (as_mapping, [unchanged])],
+)
+def test_a_data_set_s_own_chances_are_the_task_s(collate: Any, more: list[Any]) -> None:
+    dataset = Noisy(toy().own_labels)
+    steps = [NWays(dataset, 3), KShots(dataset, 2), LoadData(dataset), RemapLabels(dataset)]
+    tasks = TaskDataset(dataset, [*steps, *more], num_tasks=8, task_collate=collate, seed=5)
+
+    def x_of(task: Any) -> Any:
+        return (task["x"] if collate else task[0]).tolist()
+
+    before = random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
+    expected = [x_of(tasks[number]) for number in range(8)]
+    assert before == (random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist())
+    assert [x_of(task) for task in tasks.__getitems__(range(7, -1, -1))] == expected[::-1]
+    assert x_of(tasks.batch([6, 2])) == [expected[6], expected[2]]
+    assert expected == [x_of(task) for task in TaskDataset(dataset, steps, num_tasks=8, task_collate=collate, seed=5)]
+    chances = [value[0] % 1 for task in expected for value in task]
+    assert len({round(chance, 5) for chance in chances}) == len(chances), "no chance comes twice"
+
+
+def test_task_collate_gets_labels_as_python_has_them() -> None:
+    dataset = toy()
+    steps = [NWays(dataset, 3), KShots(dataset, 2), LoadData(dataset), RemapLabels(dataset)]
+    for more in ([], [unchanged]):
+        pairs = TaskDataset(dataset, [*steps, *more], task_collate=list, seed=5)[2]
+        assert [type(label) for _, label in pairs] == [int] * 6
+        assert [label for _, label in pairs] == TaskDataset(dataset, steps, seed=5)[2][1].tolist()
+
+
+class Named(Toy):
+    """Inputs by name."""
+
+    def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], int]:
+        x, y = super().__getitem__(index)
+        return {"there": x, "back": -x}, y
+
+
+def test_inputs_by_name_come_task_by_task() -> None:
+    dataset = Named(toy().own_labels)
+    episodes, plain = (TaskGenerator(each, 3, 1, 2, seed=4, num_tasks=5) for each in (dataset, toy()))
+    for together, alone, expected in zip(episodes.__getitems__(range(5)), episodes, plain, strict=True):
+        for episode in (together, alone):
+            assert torch.equal(episode.support_x["there"], expected.support_x)
+            assert torch.equal(episode.query_x["back"], -expected.query_x)
+            assert torch.equal(episode.query_y, expected.query_y)
+    steps = [NWays(dataset, 3), KShots(dataset, 2), LoadData(dataset)]
+    tasks, x = TaskDataset(dataset, steps, seed=4), TaskDataset(toy(), steps, seed=4).batch([3, 1])[0]
+    assert torch.equal(tasks.batch([3, 1])[0]["back"], -x)
+    assert torch.equal(tasks[1][0]["there"], x[1])
+
+
+@pytest.mark.parametrize("more", [[], [unchanged]])
+def test_one_task_may_have_classes_of_different_sizes(more: list[Any]) -> None:
+    dataset = Toy([0, 1, 0, 2, 1, 0])
+    tasks = TaskDataset(dataset, [FilterLabels(dataset, [1, 0]), LoadData(dataset), *more], seed=0)
+    x, y = tasks[7]
+    assert x[:, 0].tolist() == [0, 2, 5, 1, 4]
+    assert y.tolist() == [0, 0, 0, 1, 1]
+    assert y.dtype == torch.int64
+    assert torch.equal(tasks.batch([7])[0][0], x)
+    assert torch.equal(tasks.__getitems__([7])[0][1], y)
+    collated = TaskDataset(dataset, tasks.task_transforms, task_collate=list, seed=0)[7]
+    assert [label for _, label in collated] == y.tolist()
+    assert TaskDataset(dataset, seed=0)[0].tolist() == [0, 2, 5, 1, 4, 3]
+
+
+class Wide(Toy):
+    """Examples with more behind the label."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
+        return *super().__getitem__(index), index
+
+
+def test_labels_are_those_the_classes_go_by_and_nothing_is_behind_them() -> None:
+    dataset = MetaDataset(Wide(toy().own_labels), indices_to_labels={i: 100 + i % 6 for i in range(30)})
+    steps = [NWays(dataset, 3), KShots(dataset, 2), LoadData(dataset)]
+    for more in ([], [unchanged]):
+        x, y = TaskDataset(dataset, [*steps, *more], seed=5)[2]
+        assert y.tolist() == [100 + int(example) % 6 for example in x[:, 0]]
+        pairs = TaskDataset(dataset, [*steps, *more], task_collate=list, seed=5)[2]
+        assert [label for _, label in pairs] == y.tolist()
