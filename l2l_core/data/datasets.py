@@ -260,6 +260,8 @@ def stacked(parts: list[Any]) -> Any:
     """
     if isinstance(parts[0], str | list):
         return parts
+    if isinstance(parts[0], Mapping):
+        return {key: stacked([part[key] for part in parts]) for key in parts[0]}
     try:
         return default_collate(parts)
     except (TypeError, RuntimeError) as error:

@@ -7,7 +7,7 @@ together see the tasks that one process would, in batches R times as large, and 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -16,12 +16,11 @@ from torch.utils.data import IterableDataset, Sampler, default_collate, get_work
 
 from l2l_core.data.batches import TaskList, Tasks, at_least_one, count_of_tasks, whole
 from l2l_core.data.descriptions import example_ids
+from l2l_core.data.episodes import Episode, pad_episodes
+from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.sampling import random_words
+from l2l_core.data.tasks import TaskDataset
 from l2l_core.errors import UsageError
-
-if TYPE_CHECKING:
-    from l2l_core.data.generator import TaskGenerator
-    from l2l_core.data.tasks import TaskDataset
 
 Batch = TypeVar("Batch")
 
@@ -215,11 +214,16 @@ class TasksetSampler(TaskSampler):
         shuffle: whether a finite set comes in another order each epoch.
 
     Raises:
-        UsageError: the tasks do not give every rank the same number.
+        UsageError: the tasks are of another kind, or do not give every rank the same number.
         TaskError: while iterating, if the data set cannot give such tasks.
     """
 
-    def __init__(self, taskset: "TaskDataset | TaskGenerator", shuffle: bool = True) -> None:
+    def __init__(self, taskset: TaskDataset | TaskGenerator, shuffle: bool = True) -> None:
+        if not isinstance(taskset, TaskDataset | TaskGenerator):
+            raise UsageError(
+                "TasksetSampler takes a TaskDataset or a TaskGenerator, found "
+                f"{type(taskset).__name__}; give one of them"
+            )
         super().__init__(taskset, 1, shuffle=shuffle)
         self.taskset = taskset
 
@@ -349,5 +353,10 @@ def _rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
 
 
 def collate_tasks(tasks: Sequence[Any]) -> Any:
-    """The ``collate_fn`` for a DataLoader over tasks: what `Tasks.batch` gave, without copying it once more."""
-    return tasks.stacked if isinstance(tasks, TaskList) else default_collate(list(tasks))
+    """The ``collate_fn`` for a DataLoader over tasks: what `Tasks.batch` gave, without copying it once more.
+
+    Episodes of different sizes are filled up to the largest, see `pad_episodes`.
+    """
+    if isinstance(tasks, TaskList):
+        return tasks.stacked
+    return pad_episodes(tasks) if isinstance(tasks[0], Episode) else default_collate(list(tasks))

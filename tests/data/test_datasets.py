@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from l2l_core.catalog import open_catalog
 from l2l_core.data.arrays import ArrayDataset, gathers
-from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
+from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset, stacked
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.tasks import TaskDataset
 from l2l_core.data.transforms import KShots, LoadData, NWays
@@ -296,3 +296,10 @@ def test_another_way_to_load_an_example_is_taken_for_tasks() -> None:
     assert sorted([*episode.support_x.flatten().tolist(), *episode.query_x.flatten().tolist()])[0] >= 248
     x, _ = TaskDataset(dataset, [NWays(dataset, 2), LoadData(dataset)], seed=0)[0]
     assert sorted(x.flatten().tolist()) == list(range(248, 256))
+
+
+def test_examples_that_are_dictionaries_are_stacked_key_by_key() -> None:
+    parts = [{"ids": torch.tensor([i, i + 1]), "text": f"text {i}"} for i in range(3)]
+    tasks = stacked([stacked(parts), stacked(parts)])
+    assert tasks["ids"].tolist() == [[[0, 1], [1, 2], [2, 3]]] * 2
+    assert tasks["text"] == [["text 0", "text 1", "text 2"]] * 2

@@ -20,6 +20,7 @@ from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.loaders import InfiniteIterator, TaskSampler, TasksetSampler, TaskStream, collate_tasks
 from l2l_core.data.tasks import TaskDataset
 from l2l_core.data.transforms import KShots, NWays
+from l2l_core.data.variable import VariableTasks
 from l2l_core.errors import TaskError, UsageError
 from tests.data.processes import Dying, Failing, Numbers, gloo_rank
 from tests.data.test_tasks import toy
@@ -428,3 +429,16 @@ def test_of_a_worker_that_dies_torch_names_the_process() -> None:
     kind, message = error_of(streamed(TaskStream(Dying(9), 2), 2, "fork"))
     assert kind is RuntimeError
     assert re.fullmatch(r"DataLoader worker \(pid(\(s\))? [\d, ]+\) exited unexpectedly.*", message, re.DOTALL)
+
+
+def test_episodes_of_different_sizes_are_filled_up(glyphs_home: Path) -> None:
+    tasks = VariableTasks(load_dataset("glyphs", "test", root=glyphs_home), seed=0)
+    sampler = TaskSampler(tasks, batch_size=3, num_tasks=6)
+    first, second = DataLoader(tasks, batch_sampler=sampler, collate_fn=collate_tasks)
+    assert torch.equal(first.query_x, tasks.batch(range(3)).query_x)
+    assert torch.equal(second.support_mask, tasks.batch(range(3, 6)).support_mask)
+    with pytest.raises(UsageError) as caught:
+        TasksetSampler(tasks)
+    assert str(caught.value) == (
+        "TasksetSampler takes a TaskDataset or a TaskGenerator, found VariableTasks; give one of them"
+    )
