@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, ClassVar, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -42,11 +42,14 @@ class ArrayDataset:
         modality: what an example is: "images", "texts" or "sounds"; "arrays" of other numbers held in memory.
         sample_rate_hz: of sounds; else None.
         class_index: which examples belong to which class.
+        gathers_at_once: whether `gather` takes examples by the batch, which a `MetaDataset` cannot always do.
 
     Raises:
         UnknownNameError: the store has no class of a name in `classes`.
         UsageError: rotations of anything but square images.
     """
+
+    gathers_at_once: ClassVar = True
 
     def __init__(
         self,
@@ -130,7 +133,8 @@ class ArrayDataset:
         shape, dtype = (*ids.shape, *self.example_shape), self._store.examples.dtype
         if out is None:
             out = np.empty(shape, dtype)
-        check_out(self.name, out, dtype, shape)
+        else:
+            check_out(self.name, out, dtype, shape)
         self._put(flat, out.reshape(len(flat), *self.example_shape))
         return out
 

@@ -22,7 +22,7 @@ from l2l_core.data.batches import (
 )
 from l2l_core.data.episodes import Episode
 from l2l_core.data.sampling import IntArray
-from l2l_core.data.sources import source_of
+from l2l_core.data.sources import fingerprint_of, source_of
 from l2l_core.data.transforms import KShots, LoadData, NWays
 from l2l_core.errors import TaskError, UsageError
 
@@ -105,16 +105,11 @@ class TaskGenerator(Tasks):
 
     def _gather(self, batch: TaskBatch, number: int) -> Callable[[IntArray], Any]:
         """What gives the inputs of a part by their ids."""
-        if self._gathers_at_once:
+        if self.dataset.gathers_at_once:
             return self.dataset.gather
         from l2l_core.data.tasks import gather_of
 
         return gather_of(self.dataset, batch, number)
-
-    @property
-    def _gathers_at_once(self) -> bool:
-        """Whether examples are taken by the batch; an `ArrayDataset` is not asked, for it always gives them so."""
-        return getattr(self.dataset, "gathers_at_once", True)
 
     def digest(self, episodes: int) -> str:
         """Sha256 that names the first `episodes` episodes: same data, classes, examples, ways, shots and queries.
@@ -122,8 +117,5 @@ class TaskGenerator(Tasks):
         Raises:
             UsageError: the data set is not a prepared one, so its bytes have no name; or there is no such number.
         """
-        dataset = getattr(self.dataset, "dataset", self.dataset)
-        if not isinstance(dataset, ArrayDataset) or not self._gathers_at_once:
-            raise UsageError("only episodes of a prepared data set have a digest; load it with load_dataset")
-        settings = f"{dataset.fingerprint} {self.ways} {self.shots} {self.queries} {episodes}"
+        settings = f"{fingerprint_of(self.dataset)} {self.ways} {self.shots} {self.queries} {episodes}"
         return digest_of(settings, lambda numbers: [self.describe(numbers).all_ids_BNK], episodes)

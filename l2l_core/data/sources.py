@@ -24,6 +24,10 @@ class Source(Protocol):
     def class_index(self) -> ClassIndex:
         """Which examples belong to which class."""
 
+    @property
+    def gathers_at_once(self) -> bool:
+        """Whether `gather` takes examples by the batch; else one by one, by chance where the data set does."""
+
     def gather(self, ids: IntArray, out: Any = None) -> Any:
         """Inputs of some examples, stacked in the shape of `ids`; of texts nested lists."""
 
@@ -57,6 +61,6 @@ def fingerprint_of(source: Source) -> str:
         UsageError: they are not those of a prepared data set, so their bytes have no name.
     """
     prepared = source if gathers(source) else getattr(source, "dataset", None)
-    if not gathers(prepared) or not getattr(source, "gathers_at_once", True):
+    if not gathers(prepared) or not source.gathers_at_once:
         raise UsageError("only tasks of a prepared data set have a digest; load it with load_dataset")
     return prepared.fingerprint

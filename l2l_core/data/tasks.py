@@ -23,10 +23,11 @@ from l2l_core.data.batches import (
     load_inputs,
     task_numbers,
 )
-from l2l_core.data.datasets import MetaDataset, PreparedDataset, stacked
+from l2l_core.data.datasets import MetaDataset, stacked
 from l2l_core.data.descriptions import DataDescription, descriptions_of, listed, members, untouched
 from l2l_core.data.global_random import seeding
 from l2l_core.data.sampling import IntArray, random_words
+from l2l_core.data.sources import fingerprint_of
 from l2l_core.data.transforms import takes_batches
 from l2l_core.errors import TaskError, UsageError
 
@@ -137,9 +138,7 @@ class TaskDataset(Tasks, Dataset[Any]):
                 `DataDescription`; or there is no such number.
             TaskError: as `describe`.
         """
-        inner = self.dataset.dataset
-        if not self.dataset.gathers_at_once or not isinstance(inner, PreparedDataset):
-            raise UsageError("only tasks of a prepared data set have a digest; load it with load_dataset")
+        fingerprint = fingerprint_of(self.dataset)
         if self._singly:
             raise UsageError(
                 "tasks with a transform of DataDescription have no digest, as it may load something else; "
@@ -150,7 +149,7 @@ class TaskDataset(Tasks, Dataset[Any]):
             batch = self.describe(numbers)
             return [batch.all_ids_BNK, batch.all_labels_BN]
 
-        return digest_of(f"{inner.fingerprint} {tasks}", arrays_of, tasks)
+        return digest_of(f"{fingerprint} {tasks}", arrays_of, tasks)
 
     def batch(self, indices: Sequence[int] | IntArray) -> Any:
         """Some tasks, stacked: inputs [B, M, …] and labels int64 [B, M] after `LoadData`, else example ids [B, M].

@@ -122,7 +122,7 @@ def test_digests_name_data_form_and_seed(glyphs_home: Path) -> None:
     digests = [generator.digest(50) for generator in (base, *others)] + [base.digest(51)]
     assert len(set(digests)) == 5
     assert base.digest(50) == TaskGenerator(test, 5, 1, 15, seed=0).digest(50)
-    with pytest.raises(UsageError, match="only episodes of a prepared data set have a digest"):
+    with pytest.raises(UsageError, match="only tasks of a prepared data set have a digest"):
         TaskGenerator(toy(), 2, 1, 1).digest(3)
 
 
@@ -156,5 +156,5 @@ def test_what_is_not_a_list_of_augmentations_is_refused() -> None:
 def test_a_data_set_with_examples_of_its_own_making_has_no_digest(glyphs_home: Path) -> None:
     dataset = load_dataset("glyphs", "test", root=glyphs_home)
     assert TaskGenerator(MetaDataset(dataset), 2, 1, 1, seed=0).digest(3)
-    with pytest.raises(UsageError, match="only episodes of a prepared data set have a digest"):
+    with pytest.raises(UsageError, match="only tasks of a prepared data set have a digest"):
         TaskGenerator(Brighter(dataset), 2, 1, 1, seed=0).digest(3)

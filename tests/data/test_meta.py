@@ -195,7 +195,7 @@ def test_some_classes_of_a_prepared_set_are_gathered_by_the_batch(
         some.gather(np.array([0, 60]))
     with pytest.raises(TaskError, match="30 examples a class were asked for, but class '"):
         TaskDataset(some, [KShots(some, 30)], seed=0)[0]
-    with pytest.raises(UsageError, match="only episodes of a prepared data set have a digest"):
+    with pytest.raises(UsageError, match="only tasks of a prepared data set have a digest"):
         TaskGenerator(some, 3, 1, 1, seed=0).digest(3)
 
 
