@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("store",),
     ("prepare",),
     ("data.sampling", "data.index", "data.batches", "data.choices", "data.arrays"),
-    ("data.descriptions", "data.transforms", "data.weighted"),
+    ("data.descriptions",),
     # torch from here on
     ("data",),
     ("modules",),
@@ -33,14 +33,25 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("algorithms",),
     ("evaluation",),
     ("training",),
-    ("vision", "text", "audio"),
+    ("vision", "text", "audio", "utils"),
+    ("alias",),
     ("cli", "__main__"),
 )
 FIRST_WITH_TORCH = LAYERS.index(("data",))
 KINDS = ("generator", "variable", "mixed", "semi_supervised", "incremental", "pretraining", "regression")
 WITHOUT_TORCH_TO_IMPORT = (
     *("algorithms", "algorithms.methods", "evaluation", "cli"),
-    *("data", "data.episodes", "data.hierarchy", "data.sources", *(f"data.{kind}" for kind in KINDS)),
+    *(
+        "data",
+        "data.ahead",
+        "data.episodes",
+        "data.hierarchy",
+        "data.loading",
+        "data.sources",
+        "data.transforms",
+        "data.weighted",
+        *(f"data.{kind}" for kind in KINDS),
+    ),
 )
 """Modules above that line which are nevertheless imported without torch."""
 TORCH = {"torch", "torchvision", "torchaudio"}

@@ -240,8 +240,10 @@ def check_out(name: str, out: Any, dtype: Any, shape: tuple[int, ...]) -> None:
     """Nothing, where an array or tensor is one to gather into.
 
     Raises:
-        UsageError: it is of another type or shape, or not contiguous.
+        UsageError: it is none, of another type or shape, or not contiguous.
     """
+    if not hasattr(out, "dtype"):
+        raise UsageError(f"{name}: out is a {type(out).__name__}; give a contiguous {dtype} {list(shape)}")
     alike = tuple(out.shape) == shape and out.dtype == dtype
     if not alike or not (out.flags.c_contiguous if isinstance(out, np.ndarray) else out.is_contiguous()):
         raise UsageError(f"{name}: out is {out.dtype} {list(out.shape)}; give a contiguous {dtype} {list(shape)}")

@@ -1,6 +1,7 @@
 """Augmentations: changes of the loaded pictures of all tasks at once, as random as the task's own words.
 
-They stand behind `LoadData` among the transforms of a `TaskDataset`, or in the `augmentations` of a `TaskGenerator`.
+They stand behind `LoadData` among the transforms of a `TaskDataset`, or in the `augmentations` of a `TaskGenerator`
+and other kinds of tasks.
 Each random choice is a pure function of (seed, task, place in the list, example), so neither the batch, nor the worker,
 nor the split into support and query changes a pixel. They take tensors on any device, and NumPy arrays.
 
@@ -8,8 +9,10 @@ Letters in shapes: B tasks, N ways, K examples a class, M = B·N·K pictures in 
 """
 
 import math
+import random
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any, Final
@@ -22,6 +25,7 @@ from l2l_core.catalog import ROTATIONS, open_catalog
 from l2l_core.data.batches import Augmentation, Draws, at_least_one, whole
 from l2l_core.data.choices import FloatArray, uniform
 from l2l_core.data.global_random import seeding
+from l2l_core.data.index import ClassIndex
 from l2l_core.data.sampling import IntArray, WordArray, bounded, distinct
 from l2l_core.errors import TaskError, UsageError
 
@@ -124,7 +128,7 @@ class RandomClassRotation(_OnPictures):
     (learn2learn means to do so, but turns all classes of a task by the angle that it drew last.)
 
     Args:
-        dataset: what the tasks are drawn from, as learn2learn has it; not looked at, and may be left out.
+        dataset: what the tasks are drawn from, as learn2learn has it; only lists of `DataDescription` need it.
         degrees: the angles to choose from with the same chance, multiples of 90.
 
     Raises:
@@ -141,6 +145,30 @@ class RandomClassRotation(_OnPictures):
         if not angles or not all(isinstance(angle, Real) and float(angle) % 90 == 0 for angle in angles):
             raise UsageError(f"degrees is {angles!r}; give a list of multiples of 90, such as [0, 90, 180, 270]")
         self.turns = np.array([int(angle) // 90 % 4 for angle in angles])
+        self.dataset = None if angles is dataset else dataset
+
+    def __call__(self, batch: Any) -> Any:
+        """Note it for when the inputs are loaded; of a list of `DataDescription` a list, each with one function more.
+
+        The angles of a list come from Python's `random`, as in `l2l_core.data.transforms`.
+
+        Raises:
+            TaskError: the inputs are not going to be loaded.
+            UsageError: it is given neither, or a list while it was made without a `MetaDataset`.
+        """
+        if not isinstance(batch, list):
+            return super().__call__(batch)
+        index = getattr(self.dataset, "class_index", None)
+        if not isinstance(index, ClassIndex):
+            raise UsageError(
+                "RandomClassRotation was given a list, but no data set that knows its classes; give it both"
+            )
+        rows = index.rows_of(np.array([each.index for each in batch], np.int64)).tolist()
+        turn_of = {row: random.choice(self.turns.tolist()) for row in dict.fromkeys(rows)}
+        return [
+            replace(each, transforms=[*each.transforms, _Turned(turn_of[row])])
+            for each, row in zip(batch, rows, strict=True)
+        ]
 
     def _changed_pictures(self, pictures: Tensor, draws: Draws) -> Tensor:
         M, _, H, W = pictures.shape
@@ -154,6 +182,18 @@ class RandomClassRotation(_OnPictures):
         for turn in (1, 2, 3):
             _change_some(pictures, np.flatnonzero(turns_M == turn), partial(torch.rot90, k=turn, dims=(-2, -1)))
         return pictures
+
+
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """Function of a description: sample to sample with its picture turned."""
+
+    turn: int
+
+    def __call__(self, sample: Any) -> Any:
+        if not isinstance(sample, tuple | list) or not isinstance(sample[0], Tensor):
+            raise TaskError("RandomClassRotation turns pictures that are tensors; put it behind LoadData")
+        return torch.rot90(sample[0], self.turn, (-2, -1)), *sample[1:]
 
 
 class ColorJitter(_OnPictures):
@@ -279,9 +319,9 @@ class TorchvisionTransform(_OnTensors):
 
     Args:
         transform: of torchvision, v1 or v2, or a function; it must remember nothing from one call to the next.
-        each: True calls it with each example, […]. False calls it once for a task, [N·K, …], or twice for an episode,
-            once for the support set and once for the query set, with the same seed: a transform that draws once a call
-            then does the same to both.
+        each: True calls it with each example, […]. False calls it once for a task, [N·K, …], or of equal episodes for
+            each of their parts, such as support set and query set, with the same seed: a transform that draws once a
+            call then does the same to all.
 
     Raises:
         UsageError: it cannot be called.

@@ -161,6 +161,21 @@ class Augmentation(ABC):
         return replace(batch, augmentations=(*batch.augmentations, self))
 
 
+def check_augmentations(augmentations: Any) -> tuple[Augmentation, ...]:
+    """The augmentations of some tasks, in order.
+
+    Raises:
+        UsageError: it is a single one instead of a list, or something in it is none.
+    """
+    if isinstance(augmentations, Augmentation) or not isinstance(augmentations, Iterable):
+        raise UsageError(f"augmentations is a {type(augmentations).__name__}; give a list of augmentations")
+    steps = tuple(augmentations)
+    for step in steps:
+        if not isinstance(step, Augmentation):
+            raise UsageError(f"{step!r} among the augmentations is none; put a function into TorchvisionTransform")
+    return steps
+
+
 def load_inputs(gather: Callable[[IntArray], Any], batch: TaskBatch, part: slice = slice(None)) -> Any:
     """The inputs of some tasks, augmented, [B, M, …]; of texts B lists of M.
 

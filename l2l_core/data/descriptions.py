@@ -4,7 +4,7 @@ There is one implementation of every transform, on arrays. What a callable makes
 behind it as a small data set: its examples are the places of the list, sorted out by label.
 """
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ class TaskTransform:
         dataset: what the tasks are drawn from.
     """
 
-    def __init__(self, dataset: Sized) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
     def new_task(self) -> list[DataDescription]:
@@ -156,14 +156,15 @@ def untouched(batch: TaskBatch) -> bool:
     return not batch.load and all(each is None for each in decided)
 
 
-def listed(batch: TaskBatch, descriptions: Any, index: ClassIndex, who: str) -> TaskBatch:
-    """The task whose examples a user's callable has listed.
+def listed(batch: TaskBatch, descriptions: Any, index: ClassIndex, said: str, advice: str) -> TaskBatch:
+    """The task whose examples somebody has listed.
 
     Args:
-        batch: what was decided before the call.
-        descriptions: what the callable gave.
+        batch: of one task, what was decided before.
+        descriptions: the list.
         index: of the data set.
-        who: the callable's name.
+        said: who gave or was given it, the beginning of a message.
+        advice: what to do where it is no list, the end of that.
 
     Raises:
         UsageError: that is no list of `DataDescription`, or one has an index that is not whole.
@@ -171,16 +172,13 @@ def listed(batch: TaskBatch, descriptions: Any, index: ClassIndex, who: str) -> 
         IndexError: the data set has no such example.
     """
     if not isinstance(descriptions, list | tuple) or not all(map(_describes, descriptions)):
-        raise UsageError(
-            f"{who} gave {_kind(descriptions)} instead of a list of DataDescription; let it return one, or mark it "
-            "with on_batches if it takes and returns a TaskBatch"
-        )
+        raise UsageError(f"{said} {_kind(descriptions)} instead of a list of DataDescription; {advice}")
     if not descriptions:
-        raise TaskError(f"{who} left no example of task {batch.tasks_B[0]}; let it return at least one")
-    ids_M = np.array([whole(f"the index {who} gave", description.index) for description in descriptions], np.int64)
+        raise TaskError(f"{said} no example; a task has at least one")
+    ids_M = np.array([whole(f"the index {said}", description.index) for description in descriptions], np.int64)
     rows_M = index.rows_of(ids_M)
     if rows_M.min() < 0:
-        raise IndexError(f"{who} gave example {ids_M[rows_M.argmin()]}, which the data set does not have")
+        raise IndexError(f"{said} example {ids_M[rows_M.argmin()]}, which the data set does not have")
     rows = rows_M.tolist()
     its_index = ClassIndex.of_labels([index.labels[row] for row in rows])
     names = [index.name(row) for row in dict.fromkeys(rows)]

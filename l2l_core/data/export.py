@@ -56,7 +56,7 @@ def to_folder(dataset: Dataset[Any], path: str | os.PathLike[str]) -> Path:
     Raises:
         CacheError: there is something in the folder already, or it cannot be written.
         UsageError: an example is none of that, of another kind than those before, or would have to be rounded; says
-            which.
+            which. Or the name of a class is no text that UTF-8 holds.
         TaskError: the data set has no examples or no classes.
     """
     import csv
@@ -69,6 +69,8 @@ def to_folder(dataset: Dataset[Any], path: str | os.PathLike[str]) -> Path:
     names = [index.name(row) for row in range(len(index))]
     own = index is getattr(meta.dataset, "class_index", None)
     superclasses: Sequence[str] = (getattr(meta.dataset, "superclasses", ()) if own else ()) or [""] * len(names)
+    for name in (*names, *superclasses):
+        _utf8(name, f"class {name!r}")
     folders = _folder_names(names)
     modality: Modality | None = None
     with _appearing(path) as part, tqdm(desc=path.name, total=int(index.counts_C.sum()), disable=None) as bar:
@@ -108,10 +110,7 @@ def encoded(dataset: MetaDataset, i: int, modality: Modality | None = None) -> t
 def _encoded(dataset: MetaDataset, i: int) -> tuple[Modality, bytes]:
     example = dataset[i][0]
     if isinstance(example, str):
-        try:
-            return "texts", example.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(f"example {i} has half a character, {error.object[error.start]!r}; mend it") from None
+        return "texts", _utf8(example, f"example {i}")
     if isinstance(example, Image.Image):
         return "images", _png(_exact(example, i), i)
     try:
@@ -127,6 +126,13 @@ def _encoded(dataset: MetaDataset, i: int) -> tuple[Modality, bytes]:
     if numeric and array.ndim == 1 and rate is not None:
         return "sounds", encode_sound(_whole(array, np.int16, 2**15, f"example {i}, a sound,"), rate)
     raise UsageError(f"example {i} is {array.dtype} {list(array.shape)}; {_HELD}")
+
+
+def _utf8(text: str, what: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{what} has half a character, {error.object[error.start]!r}; mend it") from None
 
 
 def _exact(picture: Image.Image, i: int) -> Image.Image:

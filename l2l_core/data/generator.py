@@ -1,10 +1,12 @@
 """N-way K-shot episodes, support and query apart: the short way to tasks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from l2l_core.data.ahead import ReadAhead
 from l2l_core.data.arrays import ArrayDataset
 from l2l_core.data.batches import (
     Augmentation,
@@ -12,15 +14,16 @@ from l2l_core.data.batches import (
     TaskBatch,
     Tasks,
     at_least_one,
+    check_augmentations,
     check_length,
     check_seed,
     count_of_tasks,
-    describe,
     digest_of,
     load_inputs,
     task_numbers,
 )
 from l2l_core.data.episodes import Episode
+from l2l_core.data.loading import gather_from
 from l2l_core.data.sampling import IntArray
 from l2l_core.data.sources import fingerprint_of, source_of
 from l2l_core.data.transforms import KShots, LoadData, NWays
@@ -46,7 +49,7 @@ class TaskGenerator(Tasks):
     ``generator[i]`` is episode i, ``generator.batch(indices)`` stacks several, iteration gives 0, 1, 2 and so on.
 
     Raises:
-        UsageError: ways, shots or queries is below 1, or `augmentations` is a single one.
+        UsageError: ways, shots or queries is below 1, or `augmentations` is no list of such.
         TaskError: there are fewer classes than ways, or some class has fewer examples than shots + queries.
     """
 
@@ -74,42 +77,62 @@ class TaskGenerator(Tasks):
             )
         self.ways, self.shots, self.queries = ways, shots, queries
         # The classes come in random order already, so label n is the n-th class drawn.
-        if isinstance(augmentations, Augmentation):
-            raise UsageError(f"augmentations is a {type(augmentations).__name__}; give a list of augmentations")
         self._transforms: list[BatchTransform] = [
             NWays(source, ways),
             KShots(source, shots + queries),
             LoadData(source),
-            *augmentations,
+            *check_augmentations(augmentations),
         ]
         self._examples = len(source)
+        self._describe = ReadAhead()
         self.num_tasks = count_of_tasks(num_tasks)
         self.seed = check_seed(seed)
 
     def describe(self, indices: Sequence[int] | IntArray) -> TaskBatch:
         """The integer arrays of some episodes, nothing loaded: the first `shots` ids of a class are its support."""
         check_length(self.dataset, self._examples)
-        return describe(self.dataset.class_index, self.seed, task_numbers(indices, self.num_tasks), self._transforms)
+        tasks_B = task_numbers(indices, self.num_tasks)
+        return self._describe(self.dataset.class_index, self.seed, tasks_B, self._transforms)
 
-    def batch(self, indices: Sequence[int] | IntArray) -> Episode:
-        """Some episodes, each array with an axis B in front."""
+    def batch(self, indices: Sequence[int] | IntArray, out: Episode | None = None) -> Episode:
+        """Some episodes, each array with an axis B in front.
+
+        Args:
+            indices: the numbers of B episodes.
+            out: whose memory to use again, such as the last batch of as many: its `support_x` [B, N·K, …] and
+                `query_x` [B, N·Q, …] are filled, contiguous and of the type that the data set gathers; its labels are
+                not looked at. New memory for None.
+
+        Raises:
+            IndexError: a number is negative or not below `num_tasks`.
+            UsageError: there is no number at all, or one that is not whole; `out` does not fit, or nothing can be
+                gathered into it, as inputs are augmented, texts, or loaded one by one.
+            TaskError: the data set has another length than it had, or its examples are not alike.
+        """
         batch = self.describe(indices)
         support, query = slice(self.shots), slice(self.shots, None)
-        return Episode(*self._part(batch, 0, support), *self._part(batch, 1, query))
+        support_x, query_x = (None, None) if out is None else self._fillable(out, batch)
+        return Episode(*self._part(batch, 0, support, support_x), *self._part(batch, 1, query, query_x))
 
-    def _part(self, batch: TaskBatch, number: int, part: slice) -> tuple[Any, Any]:
+    def _part(self, batch: TaskBatch, number: int, part: slice, out: Any) -> tuple[Any, Any]:
         """Inputs and labels of a part of some episodes, of which it is number 0 or 1."""
         labels_M = np.repeat(np.arange(self.ways), len(range(self.shots + self.queries)[part]))
         labels_BM = np.tile(labels_M, (len(batch), 1))
-        return load_inputs(self._gather(batch, number), batch, part), self.dataset.as_labels(labels_BM)
+        gather = gather_from(self.dataset, batch, number) if out is None else partial(self.dataset.gather, out=out)
+        return load_inputs(gather, batch, part), self.dataset.as_labels(labels_BM)
 
-    def _gather(self, batch: TaskBatch, number: int) -> Callable[[IntArray], Any]:
-        """What gives the inputs of a part by their ids."""
-        if self.dataset.gathers_at_once:
-            return self.dataset.gather
-        from l2l_core.data.tasks import gather_of
-
-        return gather_of(self.dataset, batch, number)
+    def _fillable(self, out: Episode, batch: TaskBatch) -> tuple[Any, Any]:
+        """The inputs of `out`, where something can be gathered into them."""
+        prepared: Any = getattr(self.dataset, "dataset", self.dataset)
+        if batch.augmentations:
+            what = "augmented inputs"
+        elif not self.dataset.gathers_at_once:
+            what = "inputs that are loaded one by one"
+        elif prepared.modality == "texts":
+            what = "texts"
+        else:
+            return out.support_x, out.query_x
+        raise UsageError(f"out was given, but {what} cannot be gathered into it; leave it out")
 
     def digest(self, episodes: int) -> str:
         """Sha256 that names the first `episodes` episodes: same data, classes, examples, ways, shots and queries.

@@ -1,13 +1,14 @@
 """Class hierarchies, from which Meta-Dataset takes the classes of an episode: related ones, hard to tell apart."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from l2l_core.catalog import open_catalog
 from l2l_core.data.arrays import ArrayDataset
 from l2l_core.data.sources import source_of
-from l2l_core.errors import TaskError
+from l2l_core.data.transforms import checked_labels
+from l2l_core.errors import TaskError, UsageError
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -25,14 +26,25 @@ class Hierarchy:
         groups: name of each group to the labels of its classes; a class may be in several groups.
         whole: whether an episode has all classes of its group, chosen among only where they are too many, and groups
             of too few classes are passed over, as on ImageNet; else the number of ways is drawn, as on Omniglot.
+
+    Raises:
+        UsageError: the groups are no mapping, or a group is no list of labels.
+        TaskError: a label cannot tell classes apart.
     """
 
     groups: Mapping[str, Iterable[Hashable]]
     whole: bool = False
 
     def __post_init__(self) -> None:
+        _check_mapping("the groups of a Hierarchy", self.groups, "the name of each group to its labels")
         # What can be gone through once only would be empty the second time.
-        object.__setattr__(self, "groups", {name: tuple(labels) for name, labels in self.groups.items()})
+        groups = {name: tuple(checked_labels(labels, f"group {name!r}")) for name, labels in self.groups.items()}
+        object.__setattr__(self, "groups", groups)
+
+
+def as_hierarchy(groups: Hierarchy | Mapping[str, Iterable[Hashable]]) -> Hierarchy:
+    """The hierarchy, or one of these groups; raises as `Hierarchy` does."""
+    return groups if isinstance(groups, Hierarchy) else Hierarchy(groups)
 
 
 def superclass_hierarchy(dataset: "ArrayDataset | Dataset[Any]") -> Hierarchy:
@@ -92,42 +104,34 @@ def graph_hierarchy(
             validation and test subsets. None for the whole graph.
 
     Raises:
+        UsageError: `children` is no mapping.
         TaskError: there is no such root, the graph has a circle, a class is above another, or no node is above 2 to
             `largest` classes.
 
     Source: Triantafillou et al. (2020), Meta-Dataset, §3.2 and the appendix on ImageNet.
     """
+    _check_mapping("the graph", children, "each parent to its children")
     index = source_of(dataset).class_index
     label_of = {index.name(row): label for row, label in enumerate(index.labels)}
-    below: dict[str, frozenset[str]] = {}
-    """The children of each node done, once single children are put in their parents' place; none for a class."""
-    stands_for: dict[str, str | None] = {}
-    """What is in the place of each node done: itself, its single child, or nothing where no class is below."""
-    pending: set[str] = set()
-
-    def visit(node: str) -> str | None:
-        if node in stands_for:
-            return stands_for[node]
-        if node in pending:
-            raise TaskError(f"the graph leads from {node!r} back to itself; a hierarchy has no circles")
-        pending.add(node)
-        kept = frozenset(filter(None, map(visit, children.get(node, ()))))
-        pending.remove(node)
-        if node in label_of:
-            if kept:
-                raise TaskError(f"class {node!r} is above class {min(_classes(below, kept))!r}; leave one of them out")
-            stands_for[node] = node
-        elif len(kept) > 1:
-            below[node], stands_for[node] = kept, node
-        else:
-            stands_for[node] = next(iter(kept), None)
-        return stands_for[node]
-
+    children = {node: tuple(nodes) for node, nodes in children.items()}
     if root is not None and root not in children:
         raise TaskError(f"the graph has nothing below {root!r}; name one of its nodes, or None for all")
-    for node in children if root is None else [root]:
-        visit(node)
-    groups = {node: _classes(below, below[node]) for node in sorted(below)}
+    stands_for: dict[str, str | None] = {}
+    """What is in the place of each node done: itself, its single child, or nothing where no class is below."""
+    classes_of: dict[str, frozenset[str]] = {}
+    """The classes at and below each node that stands for itself."""
+    for node in _children_first(children, children if root is None else [root]):
+        kept = {place for child in children.get(node, ()) if (place := stands_for[child]) is not None}
+        below = frozenset[str]().union(*(classes_of[place] for place in kept))
+        if node in label_of:
+            if below:
+                raise TaskError(f"class {node!r} is above class {min(below)!r}; leave one of them out")
+            stands_for[node], classes_of[node] = node, frozenset([node])
+        elif len(kept) > 1:
+            stands_for[node], classes_of[node] = node, below
+        else:
+            stands_for[node] = next(iter(kept), None)
+    groups = {node: classes_of[node] for node in sorted(classes_of) if node not in label_of}
     labels = {
         node: [label for name, label in label_of.items() if name in classes]
         for node, classes in groups.items()
@@ -141,12 +145,34 @@ def graph_hierarchy(
     return Hierarchy(labels, whole=True)
 
 
-def _classes(below: Mapping[str, Iterable[str]], nodes: Iterable[str]) -> set[str]:
-    """The classes among some nodes and below them."""
-    found: set[str] = set()
-    for node in nodes:
-        found |= _classes(below, below[node]) if node in below else {node}
-    return found
+def _children_first(children: Mapping[str, Iterable[str]], starts: Iterable[str]) -> Iterator[str]:
+    """Each node at or below some others once, behind all its children.
+
+    Raises:
+        TaskError: the graph has a circle.
+    """
+    done: set[str] = set()
+    for start in starts:
+        # The nodes from there down to where we are, each with the children still to be seen: however many, as a
+        # function that calls itself could not go down.
+        way = {start: iter(children.get(start, ()))} if start not in done else {}
+        while way:
+            node, left = next(reversed(way.items()))
+            for child in left:
+                if child in way:
+                    raise TaskError(f"the graph leads from {child!r} back to itself; a hierarchy has no circles")
+                if child not in done:
+                    way[child] = iter(children.get(child, ()))
+                    break
+            else:
+                del way[node]
+                done.add(node)
+                yield node
+
+
+def _check_mapping(what: str, value: object, of: str) -> None:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{what} came as a {type(value).__name__}; give a mapping of {of}")
 
 
 def _name(dataset: object) -> str:

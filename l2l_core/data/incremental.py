@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from l2l_core.data.arrays import ArrayDataset
-from l2l_core.data.batches import Tasks, at_least_one, check_length, check_seed, digest_of, task_numbers
+from l2l_core.data.batches import (
+    Augmentation,
+    TaskBatch,
+    Tasks,
+    at_least_one,
+    check_augmentations,
+    check_length,
+    check_seed,
+    digest_of,
+    task_numbers,
+)
 from l2l_core.data.episodes import Episode, PaddedEpisodes, pad_episodes
+from l2l_core.data.loading import load_uneven
 from l2l_core.data.sampling import IntArray, distinct, random_words
 from l2l_core.data.sources import fingerprint_of, source_of
 from l2l_core.data.transforms import CLASSES, SHOTS
@@ -28,6 +39,8 @@ class IncrementalSessions(Tasks):
     classes and 10 sessions of 10 ways, 5 shots on CUB. Their lists of examples are not used: test examples and shots
     are drawn, since a store does not tell a data set's own training and test pictures apart.
 
+    A session stays the same where the data set itself has a random transform, as an episode of a `TaskGenerator` does.
+
     Args:
         dataset: what to draw from; of an `ArrayDataset` the sessions are NumPy arrays, and torch is not imported.
         base_classes: classes of session 0.
@@ -35,9 +48,11 @@ class IncrementalSessions(Tasks):
         queries: test examples per class, the same ones in all sessions.
         seed: 0 <= seed < 2**64; None draws one from the operating system (read it from ``.seed``).
         shuffle: whether the classes appear in random order; else in that of the data set, as in the paper.
+        augmentations: what is done with the inputs once they are loaded, support and query alike, in order. What is
+            random in it is drawn once for each class and each example, so that a test set only grows.
 
     Raises:
-        UsageError: a number is below 1, or the seed does not fit.
+        UsageError: a number is below 1, the seed does not fit, or `augmentations` is no list of such.
         TaskError: the classes beyond the base are no whole sessions, or some class has fewer examples than
             shots + queries.
 
@@ -54,10 +69,12 @@ class IncrementalSessions(Tasks):
         seed: int | None = None,
         *,
         shuffle: bool = False,
+        augmentations: Sequence[Augmentation] = (),
     ) -> None:
         self.base_classes, self.ways = at_least_one("base_classes", base_classes), at_least_one("ways", ways)
         self.shots, self.queries = at_least_one("shots", shots), at_least_one("queries", queries)
         self.seed = check_seed(seed)
+        self._augmentations = check_augmentations(augmentations)
         self.dataset = source_of(dataset)
         self._examples = len(self.dataset)
         index = self.dataset.class_index
@@ -88,6 +105,8 @@ class IncrementalSessions(Tasks):
 
     def describe(self, session: int) -> Episode:
         """A session with example ids in place of the inputs, nothing loaded; all int64 [M].
+
+        One at a time, unlike other tasks: sessions differ in size, so that several fill no array.
 
         With `ExampleBatches` its support set serves for training on a base session too large to be loaded at once:
         ``ExampleBatches(dataset, 128, ids=base.support_x, labels=base.support_y)``.
@@ -140,9 +159,13 @@ class IncrementalSessions(Tasks):
 
     def __getitems__(self, indices: Sequence[int] | IntArray) -> list[Any]:
         """Several sessions, each of its own size. Raises as `batch` does."""
-        gather, as_labels = self.dataset.gather, self.dataset.as_labels
-        sessions = map(self.describe, task_numbers(indices, self.num_tasks).tolist())
-        return [
-            Episode(gather(support), as_labels(support_y), gather(query), as_labels(query_y))
-            for support, support_y, query, query_y in sessions
-        ]
+        return [self._session(number) for number in task_numbers(indices, self.num_tasks).tolist()]
+
+    def _session(self, number: int) -> Episode:
+        """A session, loaded."""
+        drawn = self.describe(number)
+        # All examples in one task, so that what is tested in several sessions has the same random words in all.
+        every_BNK = np.arange(self._examples)[None, :, None]
+        whole = TaskBatch(self.dataset.class_index, self.seed, np.zeros(1, np.int64), ids_BNK=every_BNK)
+        ids_M = np.concatenate([drawn.support_x, drawn.query_x])
+        return load_uneven(self.dataset, number, drawn, self._augmentations, whole, ids_M)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from l2l_core.data.batches import Tasks, check_seed, count_of_tasks, task_numbers
+from l2l_core.data.batches import Tasks, check_seed, count_of_tasks, digest_of, task_numbers
 from l2l_core.data.choices import checked_weights, weighted
 from l2l_core.data.episodes import PaddedEpisodes, pad_episodes
 from l2l_core.data.sampling import IntArray, random_words
@@ -71,6 +71,24 @@ class MixedTasks(Tasks):
         """
         tasks_B = task_numbers(indices, self.num_tasks)
         return weighted(random_words(self.seed, SOURCE, tasks_B, 1)[:, 0], self._weights)
+
+    def digest(self, tasks: int) -> str:
+        """Sha256 that names the first `tasks` episodes: same seed and weights, and same tasks of each source.
+
+        Raises:
+            UsageError: a source has no digest; of which it is never drawn from, none is needed.
+            TaskError: as the sources.
+        """
+        digests = [self._source_digest(number, tasks) for number in np.flatnonzero(self._weights).tolist()]
+        settings = f"mixed {self.seed} {self._weights.tolist()} {' '.join(digests)} {tasks}"
+        return digest_of(settings, lambda numbers: [self.sources_of(numbers)], tasks)
+
+    def _source_digest(self, number: int, tasks: int) -> str:
+        source = self.sources[number]
+        digest = getattr(source, "digest", None)
+        if digest is None:
+            raise UsageError(f"source {number} is a {type(source).__name__}, which has no digest; leave it out")
+        return str(digest(tasks))
 
     def batch(self, indices: Sequence[int] | IntArray) -> PaddedEpisodes:
         """Some episodes, filled up to the largest of them.

@@ -19,10 +19,13 @@ def partition_task(data: Tensor, labels: Tensor, shots: int = 1) -> tuple[tuple[
         shots: support examples a class, 1 <= shots <= K.
 
     Raises:
-        UsageError: `shots` is below 1, or there are not as many labels as inputs.
+        UsageError: `shots` is below 1, inputs or labels are no tensor, or there are not as many labels as inputs.
         TaskError: the labels come different numbers of times, or less than `shots` times.
     """
     shots = at_least_one("shots", shots)
+    for what, part in (("inputs", data), ("labels", labels)):
+        if not isinstance(part, Tensor):
+            raise UsageError(f"the {what} are {type(part).__name__}; give a tensor, as torch.as_tensor makes one")
     if labels.ndim != 1 or len(data) != len(labels) or not len(labels):
         raise UsageError(
             f"{len(data)} inputs have labels of shape {list(labels.shape)}; give one label for each, and at least one"

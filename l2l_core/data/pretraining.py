@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from l2l_core.data.arrays import ArrayDataset
 from l2l_core.data.batches import (
@@ -11,12 +12,14 @@ from l2l_core.data.batches import (
     TaskBatch,
     Tasks,
     at_least_one,
+    check_augmentations,
     check_length,
     check_seed,
     digest_of,
     load_inputs,
     task_numbers,
 )
+from l2l_core.data.loading import gather_from
 from l2l_core.data.sampling import IntArray, random_words
 from l2l_core.data.sources import all_examples, fingerprint_of, source_of
 from l2l_core.errors import TaskError, UsageError
@@ -32,7 +35,8 @@ class ExampleBatches(Tasks):
     """Batches of (inputs, labels), epoch after epoch; batch i is a pure function of (seed, i).
 
     Epoch e is the batches e · `per_epoch` to (e + 1) · `per_epoch` − 1, in which each example comes once. So to resume
-    is to go on with the number of the next batch.
+    is to go on with the number of the next batch. A batch stays the same where the data set itself has a random
+    transform, as an episode of a `TaskGenerator` does.
 
     Args:
         dataset: what to take examples from; of an `ArrayDataset` the batches are NumPy arrays, without torch.
@@ -54,7 +58,8 @@ class ExampleBatches(Tasks):
     are sorted, which is the label itself where these are 0 to C − 1. ``batches.epoch(e)`` goes through an epoch.
 
     Raises:
-        UsageError: a number is below 1, the seed does not fit, there is no batch, or not one label for each id.
+        UsageError: a number is below 1, the seed does not fit, there is no batch, not one label for each id, or
+            `augmentations` is no list of such.
         IndexError: there is no example of some id.
         TaskError: the labels cannot be sorted.
     """
@@ -82,7 +87,7 @@ class ExampleBatches(Tasks):
             places_M = _places(self._ids_M, ids)
             self._ids_M, self._rows_M = self._ids_M[places_M], self._rows_M[places_M]
         self._labels_M = None if labels is None else _labels(labels, len(self._ids_M))
-        self._augmentations = tuple(augmentations)
+        self._augmentations = check_augmentations(augmentations)
         examples = len(self._ids_M)
         self.per_epoch = examples // self.batch_size if drop_last else -(-examples // self.batch_size)
         if not self.per_epoch:
@@ -141,7 +146,7 @@ class ExampleBatches(Tasks):
     def batch(self, indices: Sequence[int] | IntArray) -> tuple[Any, Any]:
         """Some batches from one gather, inputs [B, M, …] and labels [B, M]; raises as `describe` does."""
         batch = self.describe(indices)
-        return load_inputs(self.dataset.gather, batch), self.dataset.as_labels(batch.all_labels_BN)
+        return load_inputs(gather_from(self.dataset, batch), batch), self.dataset.as_labels(batch.all_labels_BN)
 
     def digest(self, tasks: int) -> str:
         """Sha256 that names the first `tasks` batches: same data, examples and labels.
@@ -170,7 +175,7 @@ class ExampleBatches(Tasks):
 
 def _places(known_M: IntArray, ids: Sequence[int] | IntArray) -> IntArray:
     """Where some ids are among those known, which are sorted."""
-    asked = np.asarray(ids)
+    asked = _array(ids)
     if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
         raise UsageError(f"ids are {asked.dtype} {list(asked.shape)}; give a list of whole numbers")
     asked = asked.astype(np.int64)
@@ -185,9 +190,17 @@ def _places(known_M: IntArray, ids: Sequence[int] | IntArray) -> IntArray:
 
 def _labels(labels: Sequence[int] | IntArray, examples: int) -> IntArray:
     """Labels of one's own, int64 [M]."""
-    labels_M = np.asarray(labels)
+    labels_M = _array(labels)
     if labels_M.shape != (examples,) or labels_M.dtype.kind not in "iu":
         raise UsageError(
             f"labels are {labels_M.dtype} {list(labels_M.shape)}; give a whole number for each of {examples} examples"
         )
     return labels_M.astype(np.int64)
+
+
+def _array(values: Any) -> npt.NDArray[Any]:
+    """The values as an array; of objects where they are ragged."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.array(values, object)

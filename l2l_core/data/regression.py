@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from l2l_core.data.batches import Tasks, at_least_one, check_seed, count_of_tasks, task_numbers
+from l2l_core.data.batches import Tasks, at_least_one, check_seed, count_of_tasks, digest_of, task_numbers
 from l2l_core.data.choices import FloatArray, finite, normal, uniform
 from l2l_core.data.episodes import Episode
 from l2l_core.data.sampling import IntArray, WordArray, random_words
@@ -74,6 +74,21 @@ class RegressionTasks(Tasks):
         import torch
 
         return Episode(*map(torch.from_numpy, self.describe(indices)))
+
+    def digest(self, tasks: int) -> str:
+        """Sha256 that names the first `tasks` tasks: the bits of all their float32 numbers.
+
+        A machine that computes a sine differently may name the same tasks differently.
+
+        Raises:
+            IndexError: there are fewer tasks.
+            UsageError: there is no such number.
+        """
+
+        def arrays_of(numbers: range) -> list[IntArray]:
+            return [part.view(np.int32).astype(np.int64) for part in self.describe(numbers)]
+
+        return digest_of(f"regression {self.shots} {self.queries} {tasks}", arrays_of, tasks)
 
     @abstractmethod
     def _points(self, curve_B42: WordArray, inputs_BM2: WordArray) -> tuple[FloatArray, FloatArray]:

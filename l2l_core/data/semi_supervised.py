@@ -8,19 +8,23 @@ import numpy as np
 
 from l2l_core.data.arrays import ArrayDataset
 from l2l_core.data.batches import (
+    Augmentation,
     TaskBatch,
     Tasks,
     at_least_one,
+    check_augmentations,
     check_length,
     check_seed,
     count_of_tasks,
     digest_of,
+    load_inputs,
     task_numbers,
     whole,
 )
 from l2l_core.data.choices import finite
 from l2l_core.data.episodes import NO_LABEL
 from l2l_core.data.index import ClassIndex
+from l2l_core.data.loading import Within, gather_from
 from l2l_core.data.sampling import IntArray, random_words
 from l2l_core.data.sources import all_examples, fingerprint_of, source_of
 from l2l_core.data.transforms import KShots, NWays
@@ -59,6 +63,8 @@ class SemiSupervisedTasks(Tasks):
     `labelled` 0.1 of Omniglot and tiered-ImageNet, 0.4 of mini-ImageNet. In testing, all examples have labels to draw
     from (`labelled` None), with 20 queries and 20 unlabelled examples a class on the two ImageNets.
 
+    An episode stays the same where the data set itself has a random transform, as of a `TaskGenerator`.
+
     Args:
         dataset: what to draw from; of an `ArrayDataset` the episodes are NumPy arrays, and torch is not imported.
         ways, shots, queries: classes, support examples per class, query examples per class.
@@ -69,9 +75,11 @@ class SemiSupervisedTasks(Tasks):
         seed: 0 <= seed < 2**64; None draws one from the operating system (read it from ``.seed``).
         split_seed: decides which examples are labelled: once for the data set, whatever the episodes' seed.
         num_tasks: how many episodes there are; −1 for endless ones, which have no length.
+        augmentations: what is done with the inputs once they are loaded, all three parts alike, in order.
 
     Raises:
-        UsageError: a number is below its least, a seed does not fit, or `labelled` is not between 0 and 1.
+        UsageError: a number is below its least, a seed does not fit, `labelled` is not between 0 and 1, or
+            `augmentations` is no list of such.
         TaskError: there are fewer classes than ways + distractors, or a class has too few examples.
 
     Source: Ren et al. (2018), Meta-Learning for Semi-Supervised Few-Shot Classification, §3 and §5.
@@ -90,6 +98,7 @@ class SemiSupervisedTasks(Tasks):
         *,
         split_seed: int = 0,
         num_tasks: int = -1,
+        augmentations: Sequence[Augmentation] = (),
     ) -> None:
         self.ways, self.shots = at_least_one("ways", ways), at_least_one("shots", shots)
         self.queries, self.unlabelled = at_least_one("queries", queries), at_least_one("unlabelled", unlabelled)
@@ -99,6 +108,7 @@ class SemiSupervisedTasks(Tasks):
         if labelled is not None and not (finite(labelled) and 0 < labelled < 1):
             raise UsageError(f"labelled is {labelled!r}; give a fraction between 0 and 1, or None for all examples")
         self.labelled = labelled
+        self._augmentations = check_augmentations(augmentations)
         self.num_tasks, self.seed = count_of_tasks(num_tasks), check_seed(seed)
         self.dataset = source_of(dataset)
         self._examples = len(self.dataset)
@@ -139,7 +149,8 @@ class SemiSupervisedTasks(Tasks):
         for pool, take in zip(self._pools, self._takes, strict=True):
             batch = KShots(self.dataset, take)(replace(batch, index=pool, ids_BNK=None))
             parts.append(batch.all_ids_BNK)
-        return replace(batch, index=index, ids_BNK=np.concatenate(parts, axis=2))
+        ids_BNK = np.concatenate(parts, axis=2)
+        return replace(batch, index=index, ids_BNK=ids_BNK, load=True, augmentations=self._augmentations)
 
     def digest(self, tasks: int) -> str:
         """Sha256 that names the first `tasks` episodes: same data, examples of each and parts that they are in.
@@ -159,21 +170,27 @@ class SemiSupervisedTasks(Tasks):
             IndexError: a number is negative or not below `num_tasks`.
             UsageError: there is no number at all, or one that is not whole.
         """
-        ids_BNK = self.describe(indices).all_ids_BNK
-        examples = self.shots + self.queries
-        names = np.arange(self.ways + self.distractors)
-        names[self.ways :] = NO_LABEL
+        batch = self.describe(indices)
+        own, shots, examples = slice(self.ways), self.shots, self.shots + self.queries
+        labelled = replace(
+            batch,
+            classes_BN=batch.all_classes_BN[:, own],
+            ids_BNK=batch.all_ids_BNK[:, own],
+            augmentations=tuple(Within(each, batch, own, own) for each in batch.augmentations),
+        )
         return SemiSupervisedEpisode(
-            *self._part(ids_BNK[:, : self.ways, : self.shots], names[: self.ways]),
-            *self._part(ids_BNK[:, : self.ways, self.shots : examples], names[: self.ways]),
-            *self._part(ids_BNK[:, :, examples:], names),
+            *self._part(labelled, 0, slice(shots)),
+            *self._part(labelled, 1, slice(shots, examples)),
+            *self._part(batch, 2, slice(examples, None)),
         )
 
-    def _part(self, ids_BNK: IntArray, labels_N: IntArray) -> tuple[Any, Any]:
-        """Inputs and labels of a part of some episodes."""
-        tasks, _, examples = ids_BNK.shape
+    def _part(self, batch: TaskBatch, number: int, part: slice) -> tuple[Any, Any]:
+        """Inputs and labels of a part of some episodes, of which it is number 0, 1 or 2."""
+        tasks, classes, examples = batch.all_ids_BNK[:, :, part].shape
+        labels_N = np.arange(classes)
+        labels_N[self.ways :] = NO_LABEL
         labels_BM = np.tile(np.repeat(labels_N, examples), (tasks, 1))
-        return self.dataset.gather(ids_BNK.reshape(tasks, -1)), self.dataset.as_labels(labels_BM)
+        return load_inputs(gather_from(self.dataset, batch, number), batch, part), self.dataset.as_labels(labels_BM)
 
 
 def _pools(index: ClassIndex, labelled: float | None, seed: int) -> list[ClassIndex]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from l2l_core.data.ahead import ReadAhead
 from l2l_core.data.batches import (
     TaskBatch,
     TaskList,
@@ -88,6 +89,7 @@ class TaskDataset(Tasks, Dataset[Any]):
         self.task_collate = task_collate
         self.seed = check_seed(seed)
         self._next = 0
+        self._describe = ReadAhead()
         self._examples = len(self.dataset)
 
     @property
@@ -106,12 +108,13 @@ class TaskDataset(Tasks, Dataset[Any]):
         """
         tasks_B = task_numbers(indices, self.num_tasks)
         check_length(self.dataset, self._examples)
-        transforms = self.task_transforms
-        if self._singly:
-            if len(tasks_B) > 1:
-                raise TaskError("tasks with a transform of DataDescription are no arrays; describe them one by one")
-            transforms = [each if takes_batches(each) else partial(self._called, each) for each in transforms]
-        return describe(self.dataset.class_index, self.seed, tasks_B, transforms)
+        index, transforms = self.dataset.class_index, self.task_transforms
+        if not self._singly:
+            return self._describe(index, self.seed, tasks_B, transforms)
+        if len(tasks_B) > 1:
+            raise TaskError("tasks with a transform of DataDescription are no arrays; describe them one by one")
+        transforms = [each if takes_batches(each) else partial(self._called, each) for each in transforms]
+        return describe(index, self.seed, tasks_B, transforms)
 
     def _called(self, transform: Callable[[Any], Any], batch: TaskBatch) -> TaskBatch:
         """A single task as a callable of lists changes it."""
@@ -128,7 +131,9 @@ class TaskDataset(Tasks, Dataset[Any]):
                     "a transform that takes a TaskBatch is to be marked with on_batches"
                 )
                 raise
-        return listed(batch, descriptions, self.dataset.class_index, who)
+        advice = "let it return one, or mark it with on_batches if it takes and returns a TaskBatch"
+        said = f"{who}, for task {batch.tasks_B[0]}, gave"
+        return listed(batch, descriptions, self.dataset.class_index, said, advice)
 
     def digest(self, tasks: int) -> str:
         """Sha256 that names the first `tasks` tasks: same data, examples and labels.
@@ -220,11 +225,11 @@ class TaskDataset(Tasks, Dataset[Any]):
         ids_BNK = batch.all_ids_BNK
         by_class = replace(batch, classes_BN=batch.all_classes_BN, ids_BNK=ids_BNK, augmentations=())
         inputs, *labels = self._loaded(descriptions_of(by_class, self.dataset), batch)
-        parts = [load_inputs(lambda ids_BM: inputs[None], batch)[0], *labels]
+        parts = [load_inputs(lambda _: inputs[None] if isinstance(inputs, Tensor) else inputs, batch)[0], *labels]
         if batch.classes_BN is None:
             # Augmentations see the examples class by class; here they come as they were listed.
-            order_M = torch.from_numpy(np.argsort(ids_BNK.reshape(-1)))
-            parts = [part[order_M.to(part.device)] for part in parts]
+            order_M = np.argsort(ids_BNK.reshape(-1)).tolist()
+            parts = [[part[i] for i in order_M] if isinstance(part, list) else part[order_M] for part in parts]
         return tuple(parts)
 
     def _loaded(self, descriptions: list[DataDescription], batch: TaskBatch) -> Any:

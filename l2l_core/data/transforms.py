@@ -3,17 +3,26 @@
 A transform is a callable from `TaskBatch` to `TaskBatch` that is marked with `on_batches`; one that is not marked takes
 and returns a list of `DataDescription`. Those here carry learn2learn's names and take the data set they work on as
 first argument.
+
+They may also be called by a user's own transform, with a list of `DataDescription` or None for all examples, and then
+give such a list. The list is taken for a single task of arrays, whose seed comes from Python's `random`: a
+`TaskDataset` seeds that from (seed, i) while it calls anybody's callable, so the task stays a function of these;
+elsewhere it is up to `random.seed`.
 """
 
+import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from functools import cached_property
+from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 
-from l2l_core.data.batches import Augmentation, TaskBatch, at_least_one, check_batch, whole
+from l2l_core.data.batches import Augmentation, TaskBatch, at_least_one, whole
 from l2l_core.data.descriptions import DataDescription as DataDescription
 from l2l_core.data.descriptions import TaskTransform as TaskTransform
+from l2l_core.data.descriptions import descriptions_of, listed
 from l2l_core.data.index import ClassIndex, plain_labels
 from l2l_core.data.sampling import IntArray, WordArray, bounded, distinct
 from l2l_core.errors import TaskError, UsageError
@@ -47,6 +56,50 @@ def _known_index(dataset: object) -> ClassIndex | None:
     return index if isinstance(index, ClassIndex) else None
 
 
+class ArrayTransform(TaskTransform, ABC):
+    """Base of the transforms here, which say `decided` for arrays and thereby take lists as well.
+
+    Args:
+        dataset: what the tasks are drawn from.
+    """
+
+    @abstractmethod
+    def decided(self, batch: TaskBatch) -> TaskBatch:
+        """The tasks, one thing more decided about all of them."""
+
+    @overload
+    def __call__(self, task_description: TaskBatch) -> TaskBatch: ...
+    @overload
+    def __call__(self, task_description: list[DataDescription] | None) -> list[DataDescription]: ...
+    @on_batches
+    def __call__(self, task_description: Any) -> Any:
+        """The tasks as `decided`; of a list of `DataDescription`, or None for all examples, a list.
+
+        Raises:
+            UsageError: that is none of these.
+            TypeError: a list, while the data set is no torch data set.
+            TaskError: the data set cannot give such a task, or the list is empty.
+            IndexError: the data set has no such example.
+        """
+        if isinstance(task_description, TaskBatch):
+            return self.decided(task_description)
+        dataset, who = self._meta_dataset, type(self).__name__
+        index = dataset.class_index
+        batch = TaskBatch(index, random.getrandbits(63), np.zeros(1, np.int64))
+        if task_description is not None:
+            batch = listed(batch, task_description, index, f"{who} was given", "give one, or None for all examples")
+        return descriptions_of(self.decided(batch), dataset)
+
+    @cached_property
+    def _meta_dataset(self) -> Any:
+        """The data set with its examples sorted out by label, to which it may have to be read once."""
+        if _known_index(self.dataset) is not None:
+            return self.dataset
+        from l2l_core.data.datasets import MetaDataset
+
+        return MetaDataset(self.dataset)
+
+
 def _take(values_BN: IntArray | None, places_BN: IntArray) -> IntArray | None:
     """Entries of the class axis, where there are any."""
     if values_BN is None:
@@ -66,8 +119,7 @@ def _choose(batch: TaskBatch, places_BN: IntArray) -> TaskBatch:
     )
 
 
-@on_batches
-class NWays:
+class NWays(ArrayTransform):
     """Keeps `n` classes of each task, chosen uniformly without replacement, in the order drawn.
 
     Raises:
@@ -75,15 +127,15 @@ class NWays:
         TaskError: there are fewer than n classes to choose from, or `RemapLabels` has numbered them already.
     """
 
-    def __init__(self, dataset: object, n: int = 2) -> None:
+    def __init__(self, dataset: Any, n: int = 2) -> None:
+        super().__init__(dataset)
         self.n = at_least_one("ways", n)
         index = _known_index(dataset)
         if index is not None:
             _enough_classes(len(index), self.n)
 
-    def __call__(self, batch: TaskBatch) -> TaskBatch:
+    def decided(self, batch: TaskBatch) -> TaskBatch:
         """Choose the classes."""
-        check_batch(batch, self)
         _labels_come_later(batch, self)
         available = len(batch.index) if batch.classes_BN is None else batch.classes_BN.shape[1]
         _enough_classes(available, self.n)
@@ -96,8 +148,7 @@ def _enough_classes(available: int, ways: int) -> None:
         raise TaskError(f"{ways} ways were asked for, but there are {available} classes; lower the ways")
 
 
-@on_batches
-class KShots:
+class KShots(ArrayTransform):
     """Keeps `k` examples of each class, chosen uniformly, and `queries` more behind them.
 
     Args:
@@ -111,14 +162,14 @@ class KShots:
         TaskError: a class has too few examples; names it.
     """
 
-    def __init__(self, dataset: object, k: int = 1, replacement: bool = False, queries: int = 0) -> None:
+    def __init__(self, dataset: Any, k: int = 1, replacement: bool = False, queries: int = 0) -> None:
+        super().__init__(dataset)
         self.k, self.replacement, self.queries = at_least_one("shots", k), replacement, whole("queries", queries)
         if self.queries < 0:
             raise UsageError(f"queries is {self.queries}; give 0 or more")
 
-    def __call__(self, batch: TaskBatch) -> TaskBatch:
+    def decided(self, batch: TaskBatch) -> TaskBatch:
         """Choose the examples."""
-        check_batch(batch, self)
         classes_BN = batch.all_classes_BN
         B, N = classes_BN.shape
         if batch.ids_BNK is None:
@@ -160,8 +211,7 @@ class KShots:
         return np.concatenate([bounded(words_RK[:, : self.k], counts_R1), queries_RQ], axis=1)
 
 
-@on_batches
-class FilterLabels:
+class FilterLabels(ArrayTransform):
     """Keeps the classes with some labels.
 
     Raises:
@@ -169,16 +219,16 @@ class FilterLabels:
             `RemapLabels` has numbered the classes already.
     """
 
-    def __init__(self, dataset: object, labels: Iterable[Hashable]) -> None:
+    def __init__(self, dataset: Any, labels: Iterable[Hashable]) -> None:
+        super().__init__(dataset)
         self.labels = labels_to_keep(labels, type(self).__name__)
         self._kept_of: tuple[ClassIndex, IntArray] | None = None
         index = _known_index(dataset)
         if index is not None:
             rows_of_labels(index, self.labels)
 
-    def __call__(self, batch: TaskBatch) -> TaskBatch:
+    def decided(self, batch: TaskBatch) -> TaskBatch:
         """Drop the other classes."""
-        check_batch(batch, self)
         _labels_come_later(batch, self)
         kept_N = self._kept(batch)
         if batch.classes_BN is None:
@@ -198,8 +248,7 @@ class FilterLabels:
             # The list of one task need not have them all.
             labels = [label for label in self.labels if label in batch.index.rows]
             if not labels:
-                task = batch.tasks_B[0]
-                raise TaskError(f"no example listed for task {task} has a label that FilterLabels keeps; keep others")
+                raise TaskError("no example of the list has a label that FilterLabels keeps; keep others")
             return np.unique(rows_of_labels(batch.index, labels))
         known = self._kept_of
         if known is None or known[0] is not batch.index:
@@ -213,10 +262,28 @@ def labels_to_keep(labels: Iterable[Any], who: str) -> list[Any]:
 
     Raises:
         TaskError: there is none, or one cannot be a dictionary's key.
+        UsageError: that is no list of labels.
     """
-    plain = plain_labels(labels)
+    plain = checked_labels(labels, who)
     if not plain:
         raise TaskError(f"{who} was given no label to keep; give at least one")
+    return plain
+
+
+def checked_labels(labels: Iterable[Any], who: str) -> list[Any]:
+    """The labels as a data set's index has them.
+
+    Args:
+        labels: any number of them.
+        who: whose they are, for a message.
+
+    Raises:
+        TaskError: one cannot be a dictionary's key.
+        UsageError: that is no list of labels.
+    """
+    if not isinstance(labels, Iterable):
+        raise UsageError(f"{who}: {labels!r} is no list of labels; give [{labels!r}] for a single one")
+    plain = plain_labels(labels)
     for label in plain:
         try:
             hash(label)
@@ -246,8 +313,7 @@ def _labels_come_later(batch: TaskBatch, transform: object) -> None:
         )
 
 
-@on_batches
-class FusedNWaysKShots:
+class FusedNWaysKShots(ArrayTransform):
     """`FilterLabels`, `NWays` and `KShots` in one, and the same tasks as these three one after the other.
 
     Raises:
@@ -257,41 +323,35 @@ class FusedNWaysKShots:
 
     def __init__(
         self,
-        dataset: object,
+        dataset: Any,
         n: int = 2,
         k: int = 1,
         replacement: bool = False,
         filter_labels: Iterable[Hashable] | None = None,
     ) -> None:
+        super().__init__(dataset)
         self._steps: list[Callable[[TaskBatch], TaskBatch]] = [
             *([] if filter_labels is None else [FilterLabels(dataset, filter_labels)]),
             NWays(dataset, n),
             KShots(dataset, k, replacement),
         ]
 
-    def __call__(self, batch: TaskBatch) -> TaskBatch:
+    def decided(self, batch: TaskBatch) -> TaskBatch:
         """Choose classes and examples."""
-        check_batch(batch, self)
         for step in self._steps:
             batch = step(batch)
         return batch
 
 
-@on_batches
-class LoadData:
+class LoadData(ArrayTransform):
     """Marks the examples for loading; without it a task is the ids of its examples."""
 
-    def __init__(self, dataset: object) -> None:
-        pass
-
-    def __call__(self, batch: TaskBatch) -> TaskBatch:
+    def decided(self, batch: TaskBatch) -> TaskBatch:
         """Mark them."""
-        check_batch(batch, self)
         return replace(batch, load=True)
 
 
-@on_batches
-class RemapLabels:
+class RemapLabels(ArrayTransform):
     """Calls the classes of a task 0 to N − 1.
 
     Args:
@@ -300,12 +360,12 @@ class RemapLabels:
             there, which is not always sorted.)
     """
 
-    def __init__(self, dataset: object, shuffle: bool = True) -> None:
+    def __init__(self, dataset: Any, shuffle: bool = True) -> None:
+        super().__init__(dataset)
         self.shuffle = shuffle
 
-    def __call__(self, batch: TaskBatch) -> TaskBatch:
+    def decided(self, batch: TaskBatch) -> TaskBatch:
         """Name the classes."""
-        check_batch(batch, self)
         classes_BN = batch.all_classes_BN
         ways = classes_BN.shape[1]
         if self.shuffle:
@@ -317,18 +377,13 @@ class RemapLabels:
         return replace(batch, labels_BN=labels_BN)
 
 
-@on_batches
-class ConsecutiveLabels:
+class ConsecutiveLabels(ArrayTransform):
     """Puts the classes of a task in the order of the data set's labels, each class's examples together.
 
     After `RemapLabels` the labels of a task therefore read for example 1 1 0 0 2 2; in either order of the two, the
     examples of a class stay side by side, so that the first K of each are its support set.
     """
 
-    def __init__(self, dataset: object) -> None:
-        pass
-
-    def __call__(self, batch: TaskBatch) -> TaskBatch:
+    def decided(self, batch: TaskBatch) -> TaskBatch:
         """Order the classes."""
-        check_batch(batch, self)
         return _choose(batch, np.argsort(batch.index.rank_C[batch.all_classes_BN], axis=1))

@@ -1,6 +1,6 @@
 """Episodes with the variable ways and shots of Meta-Dataset, whose sizes are drawn as well as their content."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Final
@@ -9,11 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from l2l_core.data.arrays import ArrayDataset
-from l2l_core.data.batches import Tasks, at_least_one, check_length, check_seed, count_of_tasks, digest_of, task_numbers
+from l2l_core.data.batches import (
+    Augmentation,
+    TaskBatch,
+    Tasks,
+    at_least_one,
+    check_augmentations,
+    check_length,
+    check_seed,
+    count_of_tasks,
+    digest_of,
+    task_numbers,
+)
 from l2l_core.data.choices import FloatArray, distinct_heads
 from l2l_core.data.episodes import Episode, PaddedEpisodes, pad_episodes
-from l2l_core.data.hierarchy import Hierarchy
+from l2l_core.data.hierarchy import Hierarchy, as_hierarchy
 from l2l_core.data.index import ClassIndex
+from l2l_core.data.loading import load_uneven
 from l2l_core.data.sampling import IntArray, WordArray, bounded, random_words
 from l2l_core.data.sources import fingerprint_of, source_of
 from l2l_core.data.transforms import CLASSES, SHOTS
@@ -74,20 +86,23 @@ class VariableTasks(Tasks):
 
     ``tasks[i]`` is an `Episode` of its own size, a DataLoader takes ``collate_fn=pad_episodes``, and
     ``tasks.batch(indices)`` is a `PaddedEpisodes`. Support examples of a class come together, classes in random order.
+    An episode stays the same where the data set itself has a random transform, as of a `TaskGenerator`.
 
     Args:
         dataset: what to draw from; of an `ArrayDataset` the episodes are NumPy arrays, and torch is not imported.
         seed: 0 <= seed < 2**64; None draws one from the operating system (read it from ``.seed``).
-        hierarchy: groups of related classes, see `superclass_hierarchy` and `graph_hierarchy`; a single group serves to
-            leave classes out. None draws from all classes.
+        hierarchy: groups of related classes, see `superclass_hierarchy` and `graph_hierarchy`, or a mapping of name to
+            labels; a single group serves to leave classes out. None draws from all classes.
         num_tasks: how many episodes there are; −1 for endless ones, which have no length.
         min_ways, max_ways: bounds of the ways.
         max_queries: bound of the queries per class.
         max_support: bound of the support set.
         max_contribution: how much a class adds to the size of the support set, at most; it may get more shots.
+        augmentations: what is done with the inputs once they are loaded, support and query alike, in order.
 
     Raises:
-        UsageError: a bound is below 1, below another that it must hold, or the seed does not fit.
+        UsageError: a bound is below 1, below another that it must hold, the seed does not fit, or `augmentations` is no
+            list of such.
         TaskError: there are fewer classes than `min_ways`, a class has a single example, or the hierarchy names a class
             that is none, or no group of it is large enough.
 
@@ -99,13 +114,14 @@ class VariableTasks(Tasks):
         dataset: "ArrayDataset | Dataset[Any]",
         seed: int | None = None,
         *,
-        hierarchy: Hierarchy | None = None,
+        hierarchy: Hierarchy | Mapping[str, Iterable[Hashable]] | None = None,
         num_tasks: int = -1,
         min_ways: int = 5,
         max_ways: int = 50,
         max_queries: int = 10,
         max_support: int = 500,
         max_contribution: int = 100,
+        augmentations: Sequence[Augmentation] = (),
     ) -> None:
         self.min_ways, self.max_ways = at_least_one("min_ways", min_ways), at_least_one("max_ways", max_ways)
         if self.max_ways < self.min_ways:
@@ -113,12 +129,13 @@ class VariableTasks(Tasks):
         self.max_queries = at_least_one("max_queries", max_queries)
         self.max_support = at_least_one("max_support", max_support)
         self.max_contribution = at_least_one("max_contribution", max_contribution)
+        self._augmentations = check_augmentations(augmentations)
         self.num_tasks = count_of_tasks(num_tasks)
         self.seed = check_seed(seed)
         self.dataset = source_of(dataset)
         self._examples = len(self.dataset)
         index = self.dataset.class_index
-        self.hierarchy = hierarchy
+        self.hierarchy = hierarchy = None if hierarchy is None else as_hierarchy(hierarchy)
         self._whole = hierarchy is not None and hierarchy.whole
         groups = _groups(index, hierarchy, self.min_ways)
         self._rows = np.concatenate(groups)
@@ -211,6 +228,11 @@ class VariableTasks(Tasks):
         shots_BN: IntArray = np.minimum(shares_BN + 1, left_BN)
         return shots_BN
 
+    @property
+    def _most_examples(self) -> int:
+        """No episode has more than this: its support set and its query set both as large as their bounds."""
+        return self.max_support + self.max_ways * self.max_queries
+
     def _ids(self, tasks_B: IntArray, classes_BN: IntArray, takes_BN: IntArray) -> IntArray:
         """Example ids of each class, [B, N, K]; −1 behind the last.
 
@@ -221,8 +243,8 @@ class VariableTasks(Tasks):
         """
         index = self.dataset.class_index
         steps_K = np.arange(takes_BN.max())
-        # One word for each example of a task, class after class; no task has more than both bounds together.
-        words_BM = random_words(self.seed, SHOTS, tasks_B, self.max_support + self.max_ways * self.max_queries)
+        # One word for each example of a task, class after class.
+        words_BM = random_words(self.seed, SHOTS, tasks_B, self._most_examples)
         before_BN = np.cumsum(takes_BN, axis=1) - takes_BN
         b_R, n_R = np.nonzero(takes_BN)
         word_RK = np.minimum(before_BN[b_R, n_R][:, None] + steps_K, words_BM.shape[1] - 1)
@@ -244,17 +266,21 @@ class VariableTasks(Tasks):
         return pad_episodes(self.__getitems__(indices))
 
     def __getitems__(self, indices: Sequence[int] | IntArray) -> list[Any]:
-        """Several episodes, each of its own size; views of one gather. Raises as `batch` does."""
-        tasks = self.describe(indices)
-        support, query = (self._parts(tasks.ids_BNK, part) for part in (tasks.support_BNK, tasks.query_BNK))
-        return [Episode(*s, *q) for s, q in zip(support, query, strict=True)]
+        """Several episodes, each of its own size. Raises as `batch` does."""
+        drawn = self.describe(indices)
+        parts = drawn.tasks_B.tolist(), drawn.ids_BNK, drawn.support_BNK, drawn.query_BNK
+        return [self._episode(*each) for each in zip(*parts, strict=True)]
 
-    def _parts(self, ids_BNK: IntArray, part_BNK: npt.NDArray[np.bool_]) -> list[tuple[Any, Any]]:
-        """Inputs and labels of a part of each episode."""
-        labels_BNK = np.broadcast_to(np.arange(ids_BNK.shape[1])[:, None], ids_BNK.shape)
-        inputs, labels = self.dataset.gather(ids_BNK[part_BNK]), self.dataset.as_labels(labels_BNK[part_BNK])
-        ends = np.cumsum(part_BNK.sum(axis=(1, 2))).tolist()
-        return [(inputs[start:end], labels[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+    def _episode(
+        self, task: int, ids_NK: IntArray, support_NK: npt.NDArray[np.bool_], query_NK: npt.NDArray[np.bool_]
+    ) -> Episode:
+        """An episode, of which these are the ids and their parts."""
+        drawn = Episode(ids_NK[support_NK], support_NK.nonzero()[0], ids_NK[query_NK], query_NK.nonzero()[0])
+        examples = len(drawn.support_x) + len(drawn.query_x)
+        # As many places in every episode: random words of tasks that need more or fewer are not apart.
+        places_BNK = np.full((1, self._most_examples, 1), -1)
+        whole = TaskBatch(self.dataset.class_index, self.seed, np.array([task]), ids_BNK=places_BNK)
+        return load_uneven(self.dataset, task, drawn, self._augmentations, whole, slice(examples))
 
 
 def half_to_double(words: WordArray) -> FloatArray:

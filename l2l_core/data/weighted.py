@@ -2,18 +2,18 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from l2l_core.data.batches import TaskBatch, at_least_one
 from l2l_core.data.choices import FloatArray, checked_weights, weighted_distinct
 from l2l_core.data.index import ClassIndex
-from l2l_core.data.transforms import CLASSES, on_batches
-from l2l_core.errors import TaskError
+from l2l_core.data.transforms import CLASSES, ArrayTransform
+from l2l_core.errors import TaskError, UsageError
 
 
-@on_batches
-class WeightedNWays:
+class WeightedNWays(ArrayTransform):
     """Keeps `n` classes of each task, drawn one after another with chances in proportion to the weights of those left.
 
     Its cost grows with the number of classes, that of `NWays` does not.
@@ -24,19 +24,22 @@ class WeightedNWays:
         weights: label to weight, for every class there is; a class of weight 0 is never drawn.
 
     Raises:
-        UsageError: n is below 1, or a weight is negative or no finite number.
+        UsageError: n is below 1, `weights` is no mapping, or a weight is negative or no finite number.
         TaskError: fewer than n classes have a weight above 0, a class has none, or it stands behind KShots or
             RemapLabels.
     """
 
-    def __init__(self, dataset: object, n: int = 2, *, weights: Mapping[Hashable, float]) -> None:
+    def __init__(self, dataset: Any, n: int = 2, *, weights: Mapping[Hashable, float]) -> None:
+        super().__init__(dataset)
         self.n = at_least_one("ways", n)
+        if not isinstance(weights, Mapping):
+            raise UsageError(f"weights is a {type(weights).__name__}; give a mapping of label to weight")
         self._weights = dict(zip(weights, checked_weights("weights", weights.values(), len(weights)), strict=True))
         index = getattr(dataset, "class_index", None)
         if isinstance(index, ClassIndex):
             self._of_classes(index)
 
-    def __call__(self, batch: TaskBatch) -> TaskBatch:
+    def decided(self, batch: TaskBatch) -> TaskBatch:
         """Choose the classes."""
         if batch.ids_BNK is not None or batch.labels_BN is not None:
             raise TaskError(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import TensorDataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
@@ -28,7 +29,7 @@ from l2l_core.data.augment import (
     standard_training,
 )
 from l2l_core.data.batches import Augmentation, Draws
-from l2l_core.data.datasets import PreparedDataset
+from l2l_core.data.datasets import MetaDataset, PreparedDataset
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.own import from_arrays, from_iterable
 from l2l_core.data.tasks import TaskDataset
@@ -585,3 +586,30 @@ def test_there_must_be_pictures() -> None:
         episodes(texts, RandomFlip())[0]
     doubled = by_class(episodes(features, TorchvisionTransform(lambda values: values + 1)), [0])
     assert torch.equal(doubled, torch.ones(1, WAYS, K, 7))
+
+
+def test_a_list_of_descriptions_is_turned_class_by_class() -> None:
+    data = MetaDataset(TensorDataset(torch.arange(4 * 6 * 9).reshape(24, 1, 3, 3).float(), torch.arange(24) % 4))
+    rotation = RandomClassRotation(data, [0.0, 90.0, 180.0, 270.0])
+    seen = set()
+    for trial in range(20):
+        random.seed(trial)
+        task = None
+        for transform in (NWays(data, 3), KShots(data, 2), LoadData(data), RemapLabels(data), rotation):
+            task = transform(task)
+        turns: dict[int, int] = {}
+        for each in task:
+            picture, label = each.sample()
+            plain = data[each.index][0]
+            turn = next(turn for turn in range(4) if torch.equal(torch.rot90(plain, turn, (-2, -1)), picture))
+            assert turns.setdefault(int(label), turn) == turn
+        seen.add(tuple(turns.values()))
+    assert len(seen) > 10
+    with pytest.raises(TaskError) as unloaded:
+        rotation(NWays(data, 3)(None))[0].sample()
+    assert str(unloaded.value) == "RandomClassRotation turns pictures that are tensors; put it behind LoadData"
+    with pytest.raises(UsageError) as unknown:
+        RandomClassRotation()(task)
+    assert str(unknown.value) == (
+        "RandomClassRotation was given a list, but no data set that knows its classes; give it both"
+    )

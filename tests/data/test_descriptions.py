@@ -19,8 +19,12 @@ from l2l_core.data.index import ClassIndex
 from l2l_core.data.loaders import TasksetSampler
 from l2l_core.data.tasks import TaskDataset, Taskset
 from l2l_core.data.transforms import (
+    CLASSES,
+    SHOTS,
+    ArrayTransform,
     ConsecutiveLabels,
     FilterLabels,
+    FusedNWaysKShots,
     KShots,
     LoadData,
     NWays,
@@ -28,7 +32,11 @@ from l2l_core.data.transforms import (
     on_batches,
     takes_batches,
 )
+from l2l_core.data.transforms import LABELS as NAMES
+from l2l_core.data.weighted import WeightedNWays
 from l2l_core.errors import TaskError, UsageError
+from tests.data.test_sampling import slow_shuffle_head
+from tests.data.test_tasks import words
 
 Descriptions = list[DataDescription]
 
@@ -135,7 +143,7 @@ def test_transforms_behind_a_list_see_it_as_their_data_set() -> None:
     messages = [
         (KShots(META, 3), "3 examples a class were asked for, but class '40' has 2; lower shots or queries, or drop"),
         (NWays(META, 4), "4 ways were asked for, but there are 3 classes; lower the ways"),
-        (FilterLabels(META, [30]), "no example listed for task 0 has a label that FilterLabels keeps; keep others"),
+        (FilterLabels(META, [30]), "no example of the list has a label that FilterLabels keeps; keep others"),
     ]
     for step, message in messages:
         with pytest.raises(TaskError, match=message):
@@ -314,22 +322,22 @@ def test_what_a_callable_may_not_return() -> None:
         (
             lambda _: None,
             UsageError,
-            "<lambda> gave NoneType instead of a list of DataDescription; let it return one, or "
+            "<lambda>, for task 6, gave NoneType instead of a list of DataDescription; let it return one, or "
             "mark it with on_batches if it takes and returns a TaskBatch",
         ),
         (
             lambda _: [DataDescription(0), 1],
             UsageError,
-            "<lambda> gave a list with a int in it instead of a list of Data",
+            "<lambda>, for task 6, gave a list with a int in it instead of a list of Data",
         ),
         (
             lambda _: [DataDescription(1.0)],
             UsageError,
-            "the index <lambda> gave is 1.0; give a whole number",
+            "the index <lambda>, for task 6, gave is 1.0; give a whole number",
         ),
-        (lambda _: [], TaskError, "<lambda> left no example of task 6; let it return at least one"),
-        (lambda _: [DataDescription(20)], IndexError, "<lambda> gave example 20, which the data set does not have"),
-        (lambda _: [DataDescription(-1)], IndexError, "<lambda> gave example -1, which the data set does not have"),
+        (lambda _: [], TaskError, "<lambda>, for task 6, gave no example; a task has at least one"),
+        (lambda _: [DataDescription(20)], IndexError, "<lambda>, for task 6, gave example 20, which the data set does"),
+        (lambda _: [DataDescription(-1)], IndexError, "<lambda>, for task 6, gave example -1, which the data set does"),
     ]
     for function, kind, message in cases:
         with pytest.raises(kind) as caught:
@@ -445,11 +453,201 @@ def test_a_class_derived_from_one_of_arrays_may_take_lists() -> None:
     assert equal(TaskDataset(META, [*steps, LastOnes(META, 2)], seed=0)[1], expected)
 
 
-@pytest.mark.parametrize("step", [*recipe(), ConsecutiveLabels(META), Normalise(0.0, 1.0)])
-def test_transforms_of_arrays_say_what_they_take(step: Callable[[Any], Any]) -> None:
-    who = type(step).__name__
+def test_augmentations_say_what_they_take() -> None:
     for given in (None, TaskTransform(META).new_task()):
         with pytest.raises(UsageError) as caught:
-            step(given)
+            Normalise(0.0, 1.0)(given)  # type: ignore[arg-type]
         kind = type(given).__name__
-        assert str(caught.value) == f"{who} was given {kind} instead of a TaskBatch; let a TaskDataset call {who}"
+        message = f"Normalise was given {kind} instead of a TaskBatch; let a TaskDataset call Normalise"
+        assert str(caught.value) == message
+
+
+LISTED = [19, 3, 0, 4, 8, 1, 5, 9]
+"""Of the labels 40 40 20 20 20 10 10 10."""
+
+
+def slow_lists(indices: list[int]) -> dict[str, list[int]]:
+    """What transforms should leave of the examples, each with a seed from `random`, one choice at a time."""
+    groups: dict[int, list[int]] = {}
+    for index in indices:
+        groups.setdefault(LABELS[index], []).append(index)
+    members = list(groups.values())
+
+    def shots(of: list[list[int]], k: int, seed: int) -> list[int]:
+        drawn = words(seed, SHOTS, 0, k * len(of))
+        heads = [slow_shuffle_head(drawn[n * k : (n + 1) * k], len(group)) for n, group in enumerate(of)]
+        return [group[place] for group, head in zip(of, heads, strict=True) for place in head]
+
+    def ways(seed: int) -> list[list[int]]:
+        return [members[row] for row in slow_shuffle_head(words(seed, CLASSES, 0, 2), len(members))]
+
+    seeds = [random.getrandbits(63) for _ in range(8)]
+    return {
+        "ways": [i for group in ways(seeds[0]) for i in group],
+        "shots": shots(members, 2, seeds[1]),
+        "filter": [i for label in groups if label in (10, 40) for i in groups[label]],
+        "fused": shots(ways(seeds[3]), 2, seeds[3]),
+        "consecutive": [i for label in sorted(groups) for i in groups[label]],
+    }
+
+
+def built_in() -> dict[str, ArrayTransform]:
+    return {
+        "ways": NWays(META, 2),
+        "shots": KShots(META, 2),
+        "filter": FilterLabels(META, [40, 10]),
+        "fused": FusedNWaysKShots(META, 2, 2),
+        "consecutive": ConsecutiveLabels(META),
+    }
+
+
+@pytest.mark.parametrize("given", [None, LISTED])
+def test_lists_become_what_slow_plain_python_makes_of_them(given: list[int] | None) -> None:
+    for seed in range(9):
+        random.seed(seed)
+        expected = slow_lists(list(range(20)) if given is None else given)
+        random.seed(seed)
+        for name, step in built_in().items():
+            made = step(None if given is None else [DataDescription(i) for i in given])
+            assert [each.index for each in made] == expected[name], name
+            assert all(type(each) is DataDescription and each.transforms == [] for each in made)
+
+
+def test_lists_are_loaded_and_labelled_where_they_stand() -> None:
+    for indices in (None, LISTED):
+        order = list(range(20)) if indices is None else indices
+        given = None if indices is None else [DataDescription(i) for i in indices]
+        loaded = [each.sample() for each in LoadData(META)(given)]
+        assert [(int(x[0, 0, 0]), int(y)) for x, y in loaded] == [(i, LABELS[i]) for i in order]
+        assert given is None or all(not each.transforms for each in given), "the list given stays as it is"
+        seed = random.Random(4).getrandbits(63)
+        random.seed(4)
+        new = slow_shuffle_head(words(seed, NAMES, 0, len({LABELS[i] for i in order})), len({LABELS[i] for i in order}))
+        firsts = list(dict.fromkeys(LABELS[i] for i in order))
+        made = RemapLabels(META)(given)
+        random.seed(4)
+        again = RemapLabels(META)(LoadData(META)(given))[0]
+        assert [each.index for each in made] == order
+        assert [each.transforms[0](("x", 0))[1] for each in made] == [new[firsts.index(LABELS[i])] for i in order]
+        assert len(again.transforms) == 2
+        named = [each.transforms[0](("x", 0))[1] for each in RemapLabels(META, shuffle=False)(given)]
+        assert named == [sorted(firsts).index(LABELS[i]) for i in order]
+
+
+class Own(TaskTransform):
+    """A user's own transform, as learn2learn has them call others."""
+
+    def __call__(self, task_description: Descriptions | None) -> Descriptions:
+        return KShots(self.dataset, 2)(NWays(self.dataset, 3)(task_description))
+
+
+class Backwards(KShots):
+    """One derived from a transform of arrays, which it calls with the list that it is given."""
+
+    def __call__(self, task_description: Descriptions | None) -> Descriptions:
+        return super().__call__(task_description)[::-1]
+
+
+@pytest.mark.parametrize("steps", [[Own(META)], [NWays(META, 3), Backwards(META, 2)], [Backwards(META, 2), Own(META)]])
+def test_one_s_own_transforms_may_call_those_of_arrays(steps: list[Any]) -> None:
+    tasks = TaskDataset(META, [*steps, LoadData(META), RemapLabels(META)], num_tasks=9, seed=5)
+    before = states()
+    expected = [tasks[i] for i in range(9)]
+    assert states() == before
+    assert len({tuple(ids(task)) for task in expected}) > 5
+    for x, y in expected:
+        own = [LABELS[i] for i in ids((x, y))]
+        assert sorted(own.count(label) for label in set(own)) in ([2, 2, 2], [2, 2, 2, 2])
+        assert len(set(ids((x, y)))) == len(own)
+        assert len(set(zip(own, y.tolist(), strict=True))) == len(set(own)) == len(set(y.tolist()))
+    random.seed(1)
+    again = pickle.loads(pickle.dumps(tasks))
+    assert all(equal(again[i], expected[i]) for i in (7, 0, 8, 3))
+
+
+def test_transforms_may_be_called_one_after_another_by_hand() -> None:
+    tasks = TaskDataset(META, seed=0)
+    for steps in (recipe(), [*recipe(), ConsecutiveLabels(META)]):
+        description = None
+        for step in steps:
+            description = step(description)
+        x, y = tasks.get_task(description)
+        own = [LABELS[i] for i in ids((x, y))]
+        assert sorted(own) == [10, 10, 30, 30, 40, 40]
+        assert len(set(zip(own, y.tolist(), strict=True))) == 3
+        assert sorted(set(y.tolist())) == [0, 1, 2]
+        assert own[::2] == own[1::2], "class by class"
+    assert own == sorted(own)
+
+
+def test_a_derived_transform_s_list_is_its_own() -> None:
+    assert not takes_batches(Backwards(META, 2))
+    random.seed(0)
+    forwards = [each.index for each in KShots(META, 2)(None)]
+    random.seed(0)
+    assert [each.index for each in Backwards(META, 2)(None)] == forwards[::-1]
+    assert [each.index for each in NWays(META, 2).new_task()] == list(range(20))
+
+
+@pytest.mark.parametrize("step", [*recipe(), ConsecutiveLabels(META), FusedNWaysKShots(META, 1)])
+def test_what_transforms_of_arrays_cannot_take(step: ArrayTransform) -> None:
+    who = type(step).__name__
+    cases: list[tuple[Any, type[Exception], str]] = [
+        (5, UsageError, "int instead of a list of DataDescription; give one, or None for all examples"),
+        ([1], UsageError, "a list with a int in it instead of a list of DataDescription; give one, or None for all"),
+        ([], TaskError, "no example; a task has at least one"),
+        ([DataDescription(20)], IndexError, "example 20, which the data set does not have"),
+    ]
+    for given, kind, message in cases:
+        with pytest.raises(kind) as caught:
+            step(given)
+        assert str(caught.value).startswith(f"{who} was given {message}")
+    with pytest.raises(TypeError, match="takes a torch.utils.data.Dataset, found str"):
+        KShots("pictures", 2)(None)
+
+
+def test_a_plain_data_set_is_sorted_out_by_label_where_a_list_is_given() -> None:
+    random.seed(0)
+    expected = [each.index for each in KShots(META, 2)(None)]
+    random.seed(0)
+    assert [each.index for each in KShots(PICTURES, 2)(None)] == expected
+
+
+def test_classes_with_weights_are_drawn_from_lists_too() -> None:
+    step = WeightedNWays(META, 2, weights={10: 1, 20: 0, 30: 1, 40: 0})
+    for given in (None, TaskTransform(META).new_task()):
+        assert {LABELS[each.index] for each in step(given)} == {10, 30}
+
+
+class Named(TensorDataset):
+    """Pictures with texts for labels."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
+        return super().__getitem__(index)[0], f"label {LABELS[index]}"
+
+
+def test_text_labels_come_in_the_order_of_the_list_behind_augmentations() -> None:
+    named = Named(PICTURES.tensors[0])
+
+    def in_turn(descriptions: Descriptions) -> Descriptions:
+        return [descriptions[place] for place in (0, 3, 1, 4, 2, 5)]
+
+    steps = [NWays(named, 2), KShots(named, 3), LoadData(named), in_turn]
+    plain, changed = (TaskDataset(named, [*steps, *more], seed=2)[5] for more in ([], [Normalise(1.0, 2.0)]))
+    assert changed[1] == plain[1] == [f"label {LABELS[i]}" for i in ids(plain)]
+    assert torch.equal(changed[0], (plain[0] - 1) / 2)
+
+
+def test_texts_and_parts_by_name_are_not_augmented_behind_a_list() -> None:
+    class Parts(TensorDataset):
+        def __init__(self, part: Any) -> None:
+            super().__init__(torch.arange(4))
+            self.part = part
+
+        def __getitem__(self, index: int) -> tuple[Any, int]:
+            return self.part, index % 2
+
+    for part, kind in (("text", "list"), ({"x": torch.zeros(1)}, "dict")):
+        dataset = Parts(part)
+        with pytest.raises(TaskError, match=f"^{kind} cannot be augmented; give the data set a transform that makes t"):
+            TaskDataset(dataset, [KShots(dataset, 1), LoadData(dataset), same, Normalise(0.0, 1.0)], seed=0)[0]

@@ -20,6 +20,7 @@ from l2l_core.data.datasets import MetaDataset, PreparedDataset
 from l2l_core.data.export import to_folder
 from l2l_core.data.own import from_arrays, from_folder, from_iterable
 from l2l_core.errors import CacheError, UsageError
+from l2l_core.prepare.held import Held
 from tests.test_store import SOUNDS, write_sounds
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (9, 3, 4, 5), np.uint8)
@@ -381,3 +382,14 @@ def test_any_names_come_back(names: list[str]) -> None:
     with TemporaryDirectory() as folder:
         back = from_folder(to_folder(from_iterable((name, name) for name in names), f"{folder}/out"), root=folder)
     assert everything(back) == [(name, name) for name in sorted(names)]
+
+
+@pytest.mark.parametrize("superclass", [False, True])
+def test_a_class_whose_name_is_no_text_is_refused_before_anything_is_written(superclass: bool, tmp_path: Path) -> None:
+    wrong, names = "half\ud800", ("a", "b") if superclass else ("a", "half\ud800")
+    held = Held("halves", names, "images", np.zeros((2, 1, 4, 5), np.uint8), np.arange(3))
+    dataset = PreparedDataset(held, superclass_of={"a": "x", "b": wrong} if superclass else {})
+    with pytest.raises(UsageError) as caught:
+        to_folder(dataset, tmp_path / "new" / "out")
+    assert str(caught.value) == "class 'half\\ud800' has half a character, '\\ud800'; mend it"
+    assert not list(tmp_path.iterdir())

@@ -13,11 +13,12 @@ from l2l_core.data.augment import Normalise
 from l2l_core.data.benchmarks import load_benchmark
 from l2l_core.data.datasets import MetaDataset, load_dataset
 from l2l_core.data.generator import TaskGenerator
-from l2l_core.data.own import from_iterable
+from l2l_core.data.own import from_arrays, from_iterable
 from l2l_core.errors import TaskError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.build import import_files
 from tests.data.test_tasks import Brighter, Noisy, toy
+from tests.data.test_variable import numbered
 from tests.small import SmallData
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_tasks.json").read_text())
@@ -148,9 +149,46 @@ def test_a_data_set_s_own_chances_are_the_episode_s() -> None:
     assert len({round(chance, 5) for chance in chances.tolist()}) == 36, "support and query have chances of their own"
 
 
-def test_what_is_not_a_list_of_augmentations_is_refused() -> None:
-    with pytest.raises(UsageError, match="^augmentations is a Normalise; give a list of augmentations$"):
-        TaskGenerator(toy(), 2, 1, 1, augmentations=Normalise(0.0, 1.0))
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+def test_the_memory_of_a_batch_serves_again(dtype: torch.dtype | None) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (40, 1, 3, 3), dtype=np.uint8)
+    tensors = from_arrays(values, np.arange(40) % 4, layout="CHW", dtype=dtype)
+    for dataset in (tensors, MetaDataset(tensors)):
+        generator = TaskGenerator(dataset, 3, 1, 2, seed=0)
+        first = generator.batch([0, 1])
+        again = generator.batch([5, 3], first)
+        for part, expected in zip(again, generator.batch([5, 3]), strict=True):
+            assert torch.equal(part, expected)
+        assert again.support_x.data_ptr() == first.support_x.data_ptr()
+        assert again.query_x.data_ptr() == first.query_x.data_ptr()
+
+
+def test_numpy_memory_serves_again() -> None:
+    generator = TaskGenerator(numbered([9] * 4), 3, 1, 2, seed=0)
+    out = generator.batch([0, 1])
+    again = generator.batch([7, 8], out)
+    assert again.support_x is out.support_x
+    assert again.query_x is out.query_x
+    for part, expected in zip(again, generator.batch([7, 8]), strict=True):
+        assert part.tolist() == expected.tolist()
+
+
+def test_memory_that_nothing_can_be_gathered_into_is_refused() -> None:
+    generator = TaskGenerator(numbered([9] * 4), 3, 1, 2, seed=0)
+    out = generator.batch([0, 1])
+    texts = from_iterable([(f"topic {i % 6}", f"text {i}") for i in range(60)])
+    pictures = from_arrays(np.zeros((12, 1, 3, 3), np.uint8), np.arange(12) % 4, layout="CHW")
+    cannot = "^out was given, but {} cannot be gathered into it; leave it out$"
+    cases = [
+        (generator, out._replace(support_x=out.support_x[:1]), r"out is int64 \[1, 3, 1\]; give a contiguous int64"),
+        (generator, out._replace(query_x=out.query_x.astype(float)), r"out is float64 \[2, 6, 1\]; give a contiguous"),
+        (TaskGenerator(toy(), 3, 1, 2), out, cannot.format("inputs that are loaded one by one")),
+        (TaskGenerator(texts, 3, 1, 2), out, cannot.format("texts")),
+        (TaskGenerator(pictures, 3, 1, 2, augmentations=[Normalise(0, 1)]), out, cannot.format("augmented inputs")),
+    ]
+    for asked, memory, message in cases:
+        with pytest.raises(UsageError, match=message):
+            asked.batch([0, 1], memory)
 
 
 def test_a_data_set_with_examples_of_its_own_making_has_no_digest(glyphs_home: Path) -> None:

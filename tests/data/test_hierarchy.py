@@ -2,18 +2,20 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_core.catalog import open_catalog
 from l2l_core.data.arrays import ArrayDataset
 from l2l_core.data.datasets import MetaDataset, PreparedDataset, load_dataset
-from l2l_core.data.hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy, wordnet_hierarchy
+from l2l_core.data.hierarchy import Hierarchy, as_hierarchy, graph_hierarchy, superclass_hierarchy, wordnet_hierarchy
 from l2l_core.data.variable import VariableTasks
-from l2l_core.errors import CatalogError, TaskError
+from l2l_core.errors import CatalogError, TaskError, UsageError
 from l2l_core.prepare.held import Held
 from tests.data.test_tasks import toy
 from tests.data.test_variable import numbered, numbered_tensors
@@ -238,3 +240,53 @@ def test_groups_may_be_gone_through_once() -> None:
     hierarchy = Hierarchy({"a": (label for label in range(6))})
     for _ in range(2):
         assert VariableTasks(numbered([4] * 8), seed=0, hierarchy=hierarchy)[0]
+
+
+def test_groups_alone_are_a_hierarchy() -> None:
+    hierarchy = Hierarchy({"a": [0, 1]}, whole=True)
+    assert as_hierarchy(hierarchy) is hierarchy
+    assert as_hierarchy({"a": {0: "x", 1: "y"}}) == Hierarchy({"a": [0, 1]})
+    tensors = Hierarchy({"a": torch.arange(6)})
+    assert plain(tensors) == {"a": list(range(6))}, "labels as a data set has them"
+
+
+@pytest.mark.parametrize(
+    ("groups", "kind", "message"),
+    [
+        (
+            ["a", "b"],
+            UsageError,
+            "the groups of a Hierarchy came as a list; give a mapping of the name of each group to its labels",
+        ),
+        ({"a": 5}, UsageError, "group 'a': 5 is no list of labels; give [5] for a single one"),
+        (
+            {"a": [0], "b": [[1]]},
+            TaskError,
+            "group 'b': [1] cannot be a label (unhashable type: 'list'); give int",
+        ),
+    ],
+)
+def test_groups_that_are_none(groups: Any, kind: type[Exception], message: str) -> None:
+    for make in (Hierarchy, as_hierarchy):
+        with pytest.raises(kind) as caught:
+            make(groups)
+        assert str(caught.value).startswith(message)
+
+
+def test_a_graph_is_a_mapping() -> None:
+    with pytest.raises(UsageError) as caught:
+        graph_hierarchy(numbered([4] * 3), [("a", "c0"), ("a", "c1")])
+    assert str(caught.value) == "the graph came as a list; give a mapping of each parent to its children"
+
+
+@pytest.mark.parametrize("upwards", [False, True])
+def test_a_graph_may_be_as_deep_as_it_likes(upwards: bool) -> None:
+    levels = list(range(20_000))
+    graph = {f"n{level:05}": [f"n{level + 1:05}", "c2"] if level == 7 else [f"n{level + 1:05}"] for level in levels}
+    graph["n20000"] = ["c0", "c1"]
+    if upwards:
+        graph = dict(reversed(graph.items()))
+    assert plain(graph_hierarchy(numbered([4] * 3), graph)) == {"n00007": [0, 1, 2], "n20000": [0, 1]}
+    graph["n20000"] = ["n00100", "c0"]
+    with pytest.raises(TaskError, match="^the graph leads from 'n.*' back to itself; a hierarchy has no circles$"):
+        graph_hierarchy(numbered([4] * 3), graph)

@@ -1,5 +1,6 @@
 """partition_task against a slow loop."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -45,6 +46,14 @@ def test_what_cannot_be_partitioned() -> None:
         partition_task(data, torch.zeros(5), shots=6)
     with pytest.raises(UsageError, match="shots is 0; give at least 1"):
         partition_task(data, torch.zeros(5), shots=0)
+    cases = [
+        (data.numpy(), torch.zeros(5), "inputs are ndarray"),
+        (data, np.zeros(5), "labels are ndarray"),
+        (["text"] * 5, torch.zeros(5), "inputs are list"),
+    ]
+    for inputs, labels, found in cases:
+        with pytest.raises(UsageError, match=f"^the {found}; give a tensor, as torch.as_tensor makes one$"):
+            partition_task(inputs, labels)
     for labels in (torch.zeros(4), torch.zeros(5, 1)):
         with pytest.raises(
             UsageError, match=r"5 inputs have labels of shape .*; give one label for each, and at least"

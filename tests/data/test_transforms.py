@@ -1,6 +1,6 @@
 """The transforms of arrays: every order that makes sense, the errors for those that do not, and what each chooses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -29,6 +29,7 @@ from l2l_core.data.transforms import (
     NWays,
     RemapLabels,
 )
+from l2l_core.data.weighted import WeightedNWays
 from l2l_core.errors import TaskError, UsageError
 
 
@@ -191,6 +192,10 @@ def test_labels_that_cannot_be() -> None:
         TaskError, match=r"FilterLabels: \[1\] cannot be a label \(unhashable type: 'list'\); give integ"
     ):
         FilterLabels(DATASET, [[1]])
+    with pytest.raises(UsageError, match=r"^FilterLabels: 5 is no list of labels; give \[5\] for a single one$"):
+        FilterLabels(DATASET, 5)
+    with pytest.raises(UsageError, match="^weights is a list; give a mapping of label to weight$"):
+        WeightedNWays(DATASET, 2, weights=[1, 2])
     with pytest.raises(
         TaskError, match=r"a label cannot tell classes apart \(unhashable type: 'dict'\); give integers"
     ):
@@ -214,6 +219,19 @@ def test_filter_labels_looks_its_labels_up_once_however_many_batches(monkeypatch
     assert len(looked) == 1
     other = ClassIndex.of_labels([60, 10, 20, 30, 40, 70])
     assert describe(other, 0, np.arange(1), steps).all_classes_BN[0].max() <= 4, "another data set, other rows"
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_order_of_the_labels_to_keep_does_not_matter(fused: bool) -> None:
+    index = MetaDataset(DATASET).class_index
+
+    def drawn(labels: Iterable[int]) -> list[list[int]]:
+        apart = [FilterLabels(None, labels), NWays(None, 2)]
+        steps = [FusedNWaysKShots(None, 2, 1, filter_labels=labels)] if fused else apart
+        return describe(index, 0, np.arange(9), steps).all_classes_BN.tolist()
+
+    assert all(drawn(order) == drawn(KEPT) for order in permutations(KEPT))
+    assert drawn(set(KEPT)) == drawn(frozenset(KEPT)) == drawn(KEPT)
 
 
 def test_a_filter_behind_the_ways_keeps_only_its_labels() -> None:

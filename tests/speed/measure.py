@@ -40,6 +40,16 @@ def _judged(what: str, value: str, ratio: float, target: str, met: bool, against
     print(f"{what:<62} {value:>14} {ratio:>8.3g} {target:>7} {'' if met else '!':<1} {against}", flush=True)
 
 
+def repeated(action: Callable[[], object], times: int) -> Callable[[], None]:
+    """The action so many times, to be timed as one: for those that do the work of several calls in one of them."""
+
+    def all_of_them() -> None:
+        for _ in range(times):
+            action()
+
+    return all_of_them
+
+
 def batches_of(size: int) -> Callable[[], range]:
     """What gives the next so many task numbers whenever it is called, never the same twice."""
     starts: Iterator[int] = iter(range(0, 10**12, size))
