@@ -8,12 +8,16 @@ from . import (
     files,
     modules,
     nn,
+    optim,
     prepare,
     records,
     store,
+    text,
     training,
+    utils,
     vision,
 )
+from .alias import as_learn2learn
 from .data.arrays import ArrayDataset, load_arrays
 from .data.benchmarks import Benchmark, load_benchmark
 from .data.datasets import MetaDataset, PreparedDataset, load_dataset
@@ -26,7 +30,12 @@ from .data.tasks import TaskDataset
 from .errors import L2LError
 from .evaluation.run import evaluate
 from .modules import (
+    accuracy,
+    clone_distribution,
     clone_module,
+    clone_named_parameters,
+    clone_parameters,
+    detach_distribution,
     detach_module,
     magic_box,
     update_module,

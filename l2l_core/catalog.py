@@ -382,6 +382,16 @@ class Catalog:
             children[row["parent"]] = (*children.get(row["parent"], ()), row["child"])
         return _unless(problems, children)
 
+    def pretrained(self) -> Sequence[Mapping[str, str]]:
+        """Published weights of backbones: data set, model, spec, url and source of each.
+
+        Raises:
+            CatalogError: the table is malformed.
+        """
+        problems: list[str] = []
+        columns = ("dataset", "model", "spec", "url", "source")
+        return _unless(problems, read_csv(self._metadata("weights", "learn2learn.csv"), columns, problems) or [])
+
     def statistics(self, dataset: str) -> Statistics | None:
         """Mean and standard deviation of a data set's pictures; None where no source gives them.
 

@@ -9,16 +9,19 @@ The names and meanings are learn2learn's. An inner loop written with them reads
 after which a loss of the clone has gradients with respect to the parameters of ``model``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution, Transform
+from torch.func import functional_call
 
 from l2l_core.errors import UsageError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
+D = TypeVar("D", bound=Distribution)
 
 #: From each module or tensor already dealt with to what took its place, so that what was shared stays shared.
 Memo: TypeAlias = dict[Any, Any]
@@ -138,6 +141,61 @@ def detach_module(module: nn.Module, keep_requires_grad: bool = False) -> None:
             tensor.requires_grad_()
 
 
+def clone_distribution(distribution: D) -> D:
+    """A differentiable copy of a distribution: tensors that require a gradient are clones, linked to its own.
+
+    Modules that it holds are copied by `clone_module`, distributions and transforms that it is made of likewise; what
+    occurs twice in it occurs twice in the copy.
+
+    Mended from learn2learn: it ran only for distributions of leaf tensors that hold no other distribution.
+    """
+    return cast(D, _rebuilt(distribution, torch.clone, clone_module, {}))
+
+
+def detach_distribution(distribution: D) -> D:
+    """The distribution itself, none of whose tensors is in the graph any more; its modules are detached in place.
+
+    Mended from learn2learn: distributions that it is made of are detached too, and a module that it holds is not lost.
+    """
+
+    def detached(module: nn.Module, _: Memo) -> nn.Module:
+        detach_module(module)
+        return module
+
+    vars(distribution).update(vars(_rebuilt(distribution, Tensor.detach, detached, {})))
+    return distribution
+
+
+def call_with(module: nn.Module, tensors: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+    """What a module gives with other tensors in the place of some of its parameters and buffers.
+
+    Afterwards, and where the call fails, it has its own again. A tensor that the module has in several places is
+    replaced in all of them.
+
+    Args:
+        module: the module; not to be called by another thread meanwhile.
+        tensors: by name, as ``named_parameters`` and ``named_buffers`` give them.
+        args, kwargs: of the call.
+    """
+    placed: dict[str, Tensor] = {}
+    given_for: dict[int, Tensor] = {}
+    for path, part in module.named_modules():
+        prefix = f"{path}." if path else ""
+        for table in (part._parameters, part._buffers):
+            for name, own in table.items():
+                if own is None:
+                    continue
+                given = tensors.get(prefix + name)
+                if given is not None:
+                    given_for[id(own)] = given
+                elif id(own) in given_for:
+                    given = given_for[id(own)]
+                if given is not None:
+                    placed[prefix + name] = given
+    # Ties are followed here, by place: left to torch, a submodule under two names would keep what it was called with.
+    return functional_call(module, placed, args, kwargs, tie_weights=False)
+
+
 def clone_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
     """Differentiable copies of the tensors, in order."""
     return [parameter.clone() for parameter in parameters]
@@ -163,3 +221,31 @@ def _follow(module: nn.Module, memo: Memo) -> None:
     for name, value in vars(module).items():
         if isinstance(value, list) and any(isinstance(item, Tensor) and item in memo for item in value):
             vars(module)[name] = [memo.get(item, item) if isinstance(item, Tensor) else item for item in value]
+
+
+def _rebuilt(
+    value: Any,
+    of_tensor: Callable[[Tensor], Tensor],
+    of_module: Callable[[nn.Module, Memo], nn.Module],
+    memo: Memo,
+) -> Any:
+    """A distribution, or part of one, with other tensors where they require a gradient, and with other modules.
+
+    A deep copy would not do: it refuses tensors inside the graph.
+    """
+    if isinstance(value, tuple | list):
+        return type(value)([_rebuilt(item, of_tensor, of_module, memo) for item in value])
+    if isinstance(value, nn.Module):
+        return of_module(value, memo)
+    if isinstance(value, Tensor) and value.requires_grad:
+        if value not in memo:
+            memo[value] = of_tensor(value)
+        return memo[value]
+    if not isinstance(value, Distribution | Transform):
+        return value
+    if id(value) not in memo:  # some of these cannot be hashed
+        memo[id(value)] = rebuilt = object.__new__(type(value))
+        rebuilt.__dict__.update(
+            {name: _rebuilt(item, of_tensor, of_module, memo) for name, item in vars(value).items()}
+        )
+    return memo[id(value)]

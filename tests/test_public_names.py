@@ -12,7 +12,10 @@ import pytest
 import l2l_core
 import l2l_core as l2l
 
-LISTS = ("l2l_core", "l2l_core.data", "l2l_core.vision", "l2l_core.evaluation", "l2l_core.algorithms")
+LISTS = (
+    "l2l_core",
+    *(f"l2l_core.{package}" for package in ("data", "vision", "evaluation", "algorithms", "nn", "optim", "utils")),
+)
 MODULES = ("l2l_core", *(module.name for module in pkgutil.walk_packages(l2l_core.__path__, "l2l_core.")))
 
 

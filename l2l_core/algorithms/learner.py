@@ -5,12 +5,13 @@ Letters in shapes: B tasks, N ways, M support examples of a task, Q query exampl
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Self, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from l2l_core.algorithms.normalisation import Norm, follow
 from l2l_core.errors import UsageError
 from l2l_core.nn.heads import class_counts
 
@@ -24,7 +25,27 @@ class Learner(nn.Module, ABC):
     support_x, query_x are floating-point pictures [B, M, C, H, W] and [B, Q, C, H, W]; support_y, query_y are int64
     [B, M] and [B, Q] in 0..N-1, where N is one more than the largest support label and each class has support in each
     task.
+
+    Args:
+        norm: what normalisation layers do; see `Norm`.
+
+    Raises:
+        UsageError: no such policy.
     """
+
+    def __init__(self, norm: Norm = "running") -> None:
+        super().__init__()
+        if norm not in get_args(Norm):
+            raise UsageError(
+                f"{type(self).__name__} was asked for norm = {norm!r}; choose {', '.join(map(repr, get_args(Norm)))}"
+            )
+        self.norm = norm
+
+    def train(self, mode: bool = True) -> Self:
+        """The learner itself, in train or eval mode, its normalisation layers as the policy has it."""
+        super().train(mode)
+        follow(self, self.norm)
+        return self
 
     @abstractmethod
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:

@@ -1,27 +1,15 @@
-"""Model-agnostic meta-learning: a wrapper with learn2learn's meaning, and a learner on the shared inner loop.
-
-Letters in shapes: B tasks, N ways, M support examples, Q queries, C H W image.
-"""
+"""Model-agnostic meta-learning: a wrapper with learn2learn's meaning, and a learner on the shared inner loop."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional
 
-from l2l_core.algorithms.inner_loop import (
-    Order,
-    Params,
-    carry_gradients,
-    gradient_step,
-    inner_loop,
-    without_normalisation,
-)
-from l2l_core.algorithms.learner import Learner, Predictor, check_query, check_support, check_targets, score
-from l2l_core.errors import UsageError
+from l2l_core.algorithms.gradient import GradientLearner, Settings, checked_rate
+from l2l_core.algorithms.inner_loop import Rule, gradient_step
+from l2l_core.algorithms.normalisation import without_normalisation
 from l2l_core.modules import clone_module, update_module
+from l2l_core.optim.gradients import held_gradients, named_gradients
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -42,8 +30,7 @@ def maml_update(model: M, lr: float | Tensor, grads: Sequence[Tensor | None] | N
         UsageError: the gradients do not fit the parameters.
     """
     if grads is None:
-        # To ask a tensor inside the graph for .grad is a warning, and its answer None.
-        grads = [p.grad if p.is_leaf or p.retains_grad else None for p in model.parameters()]
+        grads = held_gradients(model)
     return update_module(model, updates=[None if g is None else -lr * g for g in grads])
 
 
@@ -119,33 +106,16 @@ class MAML(nn.Module):
         first_order = self.first_order if first_order is None else first_order
         allow_unused = self.allow_unused if allow_unused is None else allow_unused
         allow_nograd = self.allow_nograd if allow_nograd is None else allow_nograd
-        if not loss.requires_grad:
-            raise UsageError(
-                "MAML.adapt was given a loss without a graph; compute it from this clone, with gradients enabled"
-            )
-        named: dict[str, Tensor] = dict(self.module.named_parameters())
-        differentiable = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
-        frozen = [name for name in named if name not in differentiable]
-        if frozen and not allow_nograd:
-            raise UsageError(
-                f"MAML.adapt was asked to adapt {_some(frozen)}, which requires no gradient; "
-                "pass allow_nograd=True to leave it as it is"
-            )
-        gradients = torch.autograd.grad(
+        gradients = named_gradients(
+            "MAML.adapt",
             loss,
-            list(differentiable.values()),
-            retain_graph=not first_order,
+            self.module.named_parameters(),
             create_graph=not first_order,
-            allow_unused=True,
+            retain_graph=not first_order,
+            allow_unused=allow_unused,
+            allow_nograd=allow_nograd,
         )
-        of_name = dict(zip(differentiable, gradients, strict=True))
-        unused = [name for name, gradient in of_name.items() if gradient is None]
-        if unused and not allow_unused:
-            raise UsageError(
-                f"MAML.adapt was asked to adapt {_some(unused)}, on which the loss does not depend; "
-                "pass allow_unused=True to leave it as it is"
-            )
-        maml_update(self.module, self.lr, [of_name.get(name) for name in named])
+        maml_update(self.module, self.lr, gradients)
 
     def clone(
         self,
@@ -169,18 +139,18 @@ class MAML(nn.Module):
         return clone
 
 
-class MAMLLearner(Learner):
+class MAMLLearner(GradientLearner):
     """MAML for classification: each task starts from the model's parameters and takes a few gradient steps.
 
     Normalisation layers' scale and shift are learned across tasks, and do not move within one.
 
     Args:
-        model: from pictures [M, C, H, W] to logits [M, N]. Give BatchNorm without running statistics to have the
-            paper's; where there are some, train mode uses and updates them as always, and eval mode needs them.
+        model: from pictures [M, C, H, W] to logits [M, N]. Give BatchNorm without running statistics, or
+            ``norm="batch"``, to have the paper's.
         lr: the inner learning rate, on the mean cross-entropy.
-        steps: inner steps in train mode.
-        test_steps: inner steps in eval mode; None for as many.
+        steps, test_steps: inner steps in train mode, and in eval mode; None for as many.
         first_order: take inner gradients as constants (FOMAML).
+        settings: the others of a `GradientLearner`.
 
     Symbols of the paper and what they are here:
         θ, the initialisation: the parameters of ``model``.
@@ -199,129 +169,17 @@ class MAMLLearner(Learner):
     """
 
     def __init__(
-        self, model: nn.Module, lr: float, steps: int, test_steps: int | None = None, first_order: bool = False
-    ) -> None:
-        super().__init__()
-        test_steps = steps if test_steps is None else test_steps
-        if not lr > 0 or steps < 0 or test_steps < 0:
-            raise UsageError(
-                f"MAMLLearner was asked for lr = {lr}, steps = {steps} and test_steps = {test_steps}; "
-                "give a rate above 0 and steps of at least 0"
-            )
-        self.model = model
-        self.lr = lr
-        self.steps = steps
-        self.test_steps = test_steps
-        self.first_order = first_order
-        self.moving = without_normalisation(model)
-        if not self.moving:
-            raise UsageError(
-                f"MAMLLearner was given a {type(model).__name__} without a parameter to move; "
-                "give a model with parameters that require a gradient"
-            )
-
-    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
-        """As `Learner.adapt`: the inner loop runs here, under ``torch.no_grad()`` too."""
-        ways = check_support(support_x, support_y)
-        differentiable = self.training and torch.is_grad_enabled()
-        # The inner loop needs gradients, whatever mode the caller is in.
-        with torch.inference_mode(False), torch.enable_grad():
-            adapted = [
-                self._adapt_task(task_x, task_y, ways, task, differentiable, self._spare_buffers())
-                for task, (task_x, task_y) in enumerate(zip(_ordinary(support_x), _ordinary(support_y), strict=True))
-            ]
-
-        def predict(query_x: Tensor) -> Tensor:
-            check_query(query_x, support_x)
-            with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-                return torch.stack(
-                    [
-                        self._logits(params, task_x, self._spare_buffers())
-                        for params, task_x in zip(adapted, query_x, strict=True)
-                    ]
-                )
-
-        return predict
-
-    def meta_loss(
-        self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As `Learner.meta_loss`; ``backward`` through it works once, and to first derivatives only.
-
-        The gradients are computed here, task by task, so that a batch of tasks takes the memory of one.
-        """
-        ways = check_support(support_x, support_y)
-        check_query(query_x, support_x)
-        check_targets(query_y, query_x, ways)
-        differentiable = torch.is_grad_enabled()
-        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        gradients = [torch.zeros_like(parameter) for parameter in learned]
-        losses, accuracies = [], []
-        # A plain loop. On two cores, Conv4 with stride, 32 tasks of 5-way 1-shot with one second-order step took 0.23 s
-        # so, as with clone_module; vmap over tasks 0.16 s. But 16 tasks of 20-way with five steps took 0.9 s so and
-        # 1.6 s by vmap (its grouped convolutions are slow once a task fills the cores), at many times the memory,
-        # and vmap bars models with data-dependent control flow. channels_last changed nothing at these sizes.
-        for task, (task_x, task_y) in enumerate(zip(support_x, support_y, strict=True)):
-            with torch.enable_grad():
-                params = self._adapt_task(task_x, task_y, ways, task, differentiable, {})
-            with torch.set_grad_enabled(differentiable):
-                logits = self._logits(params, query_x[task], {})
-                loss, accuracy = score(logits[None], query_y[task][None])
-            if differentiable:
-                found = torch.autograd.grad(loss, learned, allow_unused=True, materialize_grads=True)
-                for total, gradient in zip(gradients, found, strict=True):
-                    total.add_(gradient, alpha=1 / len(support_x))
-            losses.append(loss.detach())
-            accuracies.append(accuracy)
-        mean = torch.stack(losses).mean()
-        if differentiable:
-            mean = carry_gradients(mean, learned, gradients)
-        return mean, torch.cat(accuracies)
-
-    def _adapt_task(
         self,
-        support_x: Tensor,
-        support_y: Tensor,
-        ways: int,
-        task: int,
-        differentiable: bool,
-        buffers: Params,
-    ) -> Params:
-        def loss_of(params: Params) -> Tensor:
-            logits_MN = self._logits(params, support_x, buffers)
-            if logits_MN.shape[1:] != (ways,):
-                raise UsageError(
-                    f"the support has {ways} classes, but the model gives logits {list(logits_MN.shape)}; "
-                    f"build it for {ways} ways"
-                )
-            return functional.cross_entropy(logits_MN, support_y)
+        model: nn.Module,
+        lr: float,
+        steps: int,
+        test_steps: int | None = None,
+        first_order: bool = False,
+        **settings: Unpack[Settings],
+    ) -> None:
+        super().__init__(model, without_normalisation(model), steps, test_steps, first_order=first_order, **settings)
+        self.lr = checked_rate(self, lr)
 
-        order: Order = 0 if not differentiable else 1 if self.first_order else 2
-        parameters: Params = dict(self.model.named_parameters())
-        params, _ = inner_loop(
-            loss_of,
-            {name: parameters[name] for name in self.moving},
-            gradient_step(self.lr),
-            None,
-            self.steps if self.training else self.test_steps,
-            order,
-            task,
-        )
-        return params
-
-    def _logits(self, params: Params, pictures_MCHW: Tensor, buffers: Params) -> Tensor:
-        logits_MN: Tensor = functional_call(self.model, {**buffers, **params}, (pictures_MCHW,))
-        return logits_MN
-
-    def _spare_buffers(self) -> Params:
-        # What a forward pass in train mode writes goes here, and not into the learner.
-        return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-
-
-def _ordinary(tensor: Tensor) -> Tensor:
-    """The same values, as a tensor that a graph may keep even where it was made in inference mode."""
-    return tensor.clone() if tensor.is_inference() else tensor
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    def rule(self) -> tuple[Rule[None], None]:
+        """Plain gradient descent."""
+        return gradient_step(self.lr), None

@@ -1,1 +1,1 @@
-from . import benchmarks, transforms
+from . import benchmarks, datasets, models, pretrained, transforms

@@ -1,0 +1,354 @@
+"""The base of learners that adapt to a task by gradient steps on its support loss.
+
+Letters in shapes: B tasks of a chunk, N ways, M support examples of a task, Q queries of a task, C H W image.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from l2l_core.algorithms.inner_loop import (
+    Order,
+    Params,
+    Rule,
+    carry_gradients,
+    checkpointed_gradients,
+    clipped,
+    inner_loop,
+)
+from l2l_core.algorithms.learner import Learner, Predictor, check_query, check_support, check_targets
+from l2l_core.algorithms.normalisation import Norm
+from l2l_core.algorithms.over_tasks import Strategy, over_tasks
+from l2l_core.errors import UsageError
+from l2l_core.modules import call_with
+
+#: How the predictor of `adapt` takes its queries. "together": all queries of a task in one batch, whose statistics
+#: BatchNorm may take, so that they inform each other (transductive, as in Finn et al. 2017). "alone": each one in a
+#: batch with the support set and no other query, as in the non-transductive results of Nichol et al. 2018.
+Queries: TypeAlias = Literal["together", "alone"]
+
+
+class Settings(TypedDict, total=False):
+    """The settings that every `GradientLearner` has, and its methods hand through."""
+
+    norm: Norm
+    queries: Queries
+    clip: float | None
+    checkpoint: bool
+    strategy: Strategy
+
+
+class Chunk(NamedTuple):
+    """Some tasks that are adapted to in one go.
+
+    Attributes:
+        net: the model, or a twin of it with the same parameters.
+        support_x, support_y: [B, M, C, H, W] and [B, M].
+        ways: N.
+        tasks: their numbers in the batch.
+        order: what links the adapted parameters to the initial ones.
+        buffers: what a forward pass may write to instead of the model's own.
+    """
+
+    net: nn.Module
+    support_x: Tensor
+    support_y: Tensor
+    ways: int
+    tasks: range
+    order: Order
+    buffers: dict[str, Tensor]
+
+
+class GradientLearner(Learner):
+    """A learner that takes gradient steps on the support loss, from parameters that it has learned.
+
+    A method derived from it says what is special: which parameters move (`moving`), where they start (`start`), by
+    which rule they move (`rule`), and what stays the same for all steps (`prepare`).
+
+    Args:
+        model: from pictures [M, C, H, W] to logits [M, N].
+        moving: names of the parameters that the inner loop moves; the others are learned across tasks only.
+        steps: inner steps in train mode.
+        test_steps: inner steps in eval mode; None for as many.
+        first_order: take inner gradients as constants.
+        norm: what BatchNorm does; see `Norm`.
+        queries: how the predictor takes queries; see `Queries`. Training takes them together.
+        clip: the length to which a task's inner gradients are shortened where they are longer; None leaves them.
+        checkpoint: whether to keep the graph of √steps inner steps at a time only: memory against one more run.
+        strategy: how the tasks share the device; see `Strategy`.
+
+    Dropout is active in the inner loop and for queries in train mode, with new masks every step, and off in eval mode.
+    Under ``torch.autocast`` the forward passes are in lower precision, while parameters, inner gradients and steps
+    stay as they are; for float16 the inner loss is scaled, so that its gradients do not vanish.
+
+    Raises:
+        UsageError: settings that no run could honour, or a model without a parameter to move.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        moving: tuple[str, ...],
+        steps: int,
+        test_steps: int | None = None,
+        *,
+        first_order: bool = False,
+        norm: Norm = "running",
+        queries: Queries = "together",
+        clip: float | None = None,
+        checkpoint: bool = False,
+        strategy: Strategy = "auto",
+    ) -> None:
+        super().__init__(norm)
+        test_steps = steps if test_steps is None else test_steps
+        who = type(self).__name__
+        if steps < 0 or test_steps < 0:
+            raise UsageError(
+                f"{who} was asked for steps = {steps} and test_steps = {test_steps}; give steps of at least 0"
+            )
+        if clip is not None and not clip > 0:
+            raise UsageError(f"{who} was asked to clip inner gradients to {clip}; give a length above 0, or None")
+        if not moving:
+            raise UsageError(
+                f"{who} was given a {type(model).__name__} without a parameter to move; "
+                "give a model with parameters that require a gradient"
+            )
+        self.model = model
+        self.moving = moving
+        self.steps = steps
+        self.test_steps = test_steps
+        self.first_order = first_order
+        self.queries = queries
+        self.clip = clip
+        self.checkpoint = checkpoint
+        self.strategy = strategy
+
+    @abstractmethod
+    def rule(self) -> tuple[Rule[Any], Any]:
+        """One inner step, and its state before the first; for `checkpoint` the state must hold no graph."""
+
+    def start(self, chunk: Chunk) -> Params:
+        """Where the parameters that move start, [B, …] each; those of the model for all tasks alike."""
+        parameters = dict(chunk.net.named_parameters())
+        return {name: parameters[name].expand(len(chunk.tasks), *parameters[name].shape) for name in self.moving}
+
+    def prepare(self, chunk: Chunk, x: Tensor) -> Tensor:
+        """What the steps see of pictures [B, ·, C, H, W]: what no moving parameter changes is best computed here."""
+        return x
+
+    def logits(self, chunk: Chunk, params: Params, prepared: Tensor, step: int) -> Tensor:
+        """Logits [B, ·, N] of prepared pictures, at the parameters after `step` steps."""
+        return call_tasks(chunk.net, chunk.buffers, params, prepared)
+
+    def query_losses(self, chunk: Chunk, query_x: Tensor, query_y: Tensor) -> tuple[Tensor, Tensor]:
+        """The query loss of each task after adaptation, [B], and the logits [B, Q, N]."""
+        logits_BQN = self.logits(chunk, self._adapted(chunk), self._prepared(chunk, query_x), self._steps)
+        return cross_entropies(logits_BQN, query_y), logits_BQN
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
+        """As `Learner.adapt`: the inner loop runs here, under ``torch.no_grad()`` too."""
+        ways = check_support(support_x, support_y)
+        differentiable = self.training and torch.is_grad_enabled()
+
+        def adapted(net: nn.Module, tasks: range) -> tuple[Chunk, Params]:
+            # The inner loop needs gradients, whatever mode the caller is in.
+            with torch.inference_mode(False), torch.enable_grad():
+                chunk = self._chunk(net, support_x, support_y, ways, tasks, differentiable, self._spare_buffers())
+                return chunk, self._adapted(chunk)
+
+        chunks = over_tasks(adapted, self.model, len(support_x), support_x.device, self.strategy)
+
+        def predict(query_x: Tensor) -> Tensor:
+            check_query(query_x, support_x)
+            with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
+                return torch.cat(
+                    [
+                        self._predicted(
+                            chunk._replace(net=self.model, buffers=self._spare_buffers()),
+                            params,
+                            query_x[chunk.tasks.start : chunk.tasks.stop],
+                        )
+                        for chunk, params in chunks
+                    ]
+                )
+
+        return predict
+
+    def meta_loss(
+        self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `Learner.meta_loss`; ``backward`` through it works once, and to first derivatives only.
+
+        The gradients are computed here, chunk by chunk, so that a batch of tasks takes the memory of a chunk.
+        """
+        ways = check_support(support_x, support_y)
+        check_query(query_x, support_x)
+        check_targets(query_y, query_x, ways)
+        differentiable = torch.is_grad_enabled()
+        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+        def gradients_of(net: nn.Module, tasks: range) -> tuple[Tensor, Tensor, list[Tensor]]:
+            part = slice(tasks.start, tasks.stop)
+            with torch.enable_grad():
+                chunk = self._chunk(net, support_x, support_y, ways, tasks, differentiable, {})
+                return self._gradients(chunk, query_x[part], query_y[part], learned)
+
+        results = over_tasks(gradients_of, self.model, len(support_x), support_x.device, self.strategy)
+        losses_B = torch.cat([losses for losses, _, _ in results])
+        accuracy_B = torch.cat([accuracies for _, accuracies, _ in results])
+        mean = losses_B.mean()
+        if differentiable:
+            sums = [
+                torch.stack(of_chunks).sum(dim=0) for of_chunks in zip(*(found for _, _, found in results), strict=True)
+            ]
+            mean = carry_gradients(mean, learned, [total / len(support_x) for total in sums])
+        self.trained(differentiable)
+        return mean, accuracy_B
+
+    def trained(self, differentiable: bool) -> None:
+        """Called after each `meta_loss`; for methods whose settings change as training goes on."""
+
+    def _prepared(self, chunk: Chunk, x: Tensor) -> Tensor:
+        with torch.set_grad_enabled(chunk.order > 0 and torch.is_grad_enabled()):
+            return self.prepare(chunk, x)
+
+    @property
+    def _steps(self) -> int:
+        return self.steps if self.training else self.test_steps
+
+    def _chunk(
+        self,
+        net: nn.Module,
+        support_x: Tensor,
+        support_y: Tensor,
+        ways: int,
+        tasks: range,
+        differentiable: bool,
+        buffers: dict[str, Tensor],
+    ) -> Chunk:
+        part = slice(tasks.start, tasks.stop)
+        order: Order = 0 if not differentiable else 1 if self.first_order else 2
+        return Chunk(net, _ordinary(support_x[part]), _ordinary(support_y[part]), ways, tasks, order, buffers)
+
+    def _inner_loss(self, chunk: Chunk, prepared: Tensor) -> Callable[[Params, int], Tensor]:
+        def loss_of(params: Params, step: int) -> Tensor:
+            logits_BMN = self.logits(chunk, params, prepared, step)
+            if logits_BMN.shape[2:] != (chunk.ways,):
+                raise UsageError(
+                    f"the support has {chunk.ways} classes, but the model gives logits {list(logits_BMN.shape[1:])}; "
+                    f"build it for {chunk.ways} ways"
+                )
+            return cross_entropies(logits_BMN, chunk.support_y)
+
+        return loss_of
+
+    def _rule(self) -> tuple[Rule[Any], Any]:
+        rule, state = self.rule()
+        return (rule if self.clip is None else clipped(rule, self.clip)), state
+
+    def _adapted(self, chunk: Chunk) -> Params:
+        rule, state = self._rule()
+        loss_of = self._inner_loss(chunk, self._prepared(chunk, chunk.support_x))
+        params, _ = inner_loop(loss_of, self.start(chunk), rule, state, range(self._steps), chunk.order, chunk.tasks)
+        return params
+
+    def _gradients(
+        self, chunk: Chunk, query_x: Tensor, query_y: Tensor, learned: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The query loss and accuracy of each task, [B], detached, and the gradients of the losses' sum."""
+        if learned and self.checkpoint:
+            return self._checkpointed(chunk, query_x, query_y, learned)
+        losses_B, logits_BQN = self.query_losses(chunk, query_x, query_y)
+        found: list[Tensor] = []
+        if learned:
+            found += torch.autograd.grad(losses_B.sum(), learned, allow_unused=True, materialize_grads=True)
+        return losses_B.detach(), accuracies(logits_BQN, query_y), found
+
+    def _checkpointed(
+        self, chunk: Chunk, query_x: Tensor, query_y: Tensor, learned: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        rule, state = self._rule()
+
+        # Prepared anew for each segment, since what is kept of the graph ends with it.
+        def loss_of(params: Params, step: int) -> Tensor:
+            return self._inner_loss(chunk, self.prepare(chunk, chunk.support_x))(params, step)
+
+        shown: list[tuple[Tensor, Tensor]] = []
+
+        def query_loss_of(params: Params) -> Tensor:
+            logits_BQN = self.logits(chunk, params, self.prepare(chunk, query_x), self._steps)
+            losses_B = cross_entropies(logits_BQN, query_y)
+            shown.append((losses_B.detach(), accuracies(logits_BQN, query_y)))
+            return losses_B.sum()
+
+        _, found = checkpointed_gradients(
+            loss_of, query_loss_of, self.start(chunk), rule, state, self._steps, chunk.order, chunk.tasks, learned
+        )
+        return *shown[0], found
+
+    def _predicted(self, chunk: Chunk, params: Params, query_x: Tensor) -> Tensor:
+        """Logits [B, Q, N] of queries [B, Q, C, H, W]."""
+
+        def of(x: Tensor) -> Tensor:
+            return self.logits(chunk, params, self.prepare(chunk, x), self._steps)
+
+        if self.queries == "together":
+            return of(query_x)
+        with_support = (
+            torch.cat([chunk.support_x, query_x[:, place, None]], dim=1) for place in range(query_x.shape[1])
+        )
+        return torch.stack([of(company)[:, -1] for company in with_support], dim=1)
+
+    def _spare_buffers(self) -> dict[str, Tensor]:
+        # What a forward pass in train mode writes goes here, and not into the learner.
+        return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+
+
+def checked_rate(learner: GradientLearner, lr: float) -> float:
+    """The inner learning rate.
+
+    Raises:
+        UsageError: it is not above 0.
+    """
+    if not lr > 0:
+        raise UsageError(f"{type(learner).__name__} was asked for lr = {lr}; give a rate above 0")
+    return lr
+
+
+def call_tasks(net: nn.Module, buffers: dict[str, Tensor], params: Params, x: Tensor) -> Tensor:
+    """What a model gives for the examples of each task at the task's own parameters, [B, …].
+
+    Args:
+        net: from examples of one task [M, …].
+        buffers: in place of the model's own, for all tasks.
+        params: [B, …] each, or none.
+        x: [B, M, …].
+    """
+
+    def of_task(of_one: Params, inputs: Tensor) -> Tensor:
+        result: Tensor = call_with(net, {**buffers, **of_one}, inputs)
+        return result
+
+    if len(x) == 1:
+        return of_task({name: value[0] for name, value in params.items()}, x[0])[None]
+    return torch.vmap(of_task, randomness="different")(params, x)
+
+
+def cross_entropies(logits_BMN: Tensor, labels_BM: Tensor) -> Tensor:
+    """The mean cross-entropy of each task's examples, [B]."""
+    each = functional.cross_entropy(logits_BMN.flatten(0, 1), labels_BM.flatten(), reduction="none")
+    return each.reshape(labels_BM.shape).mean(dim=1)
+
+
+def accuracies(logits_BQN: Tensor, labels_BQ: Tensor) -> Tensor:
+    """The fraction in [0, 1] of each task's queries that are right, [B], detached."""
+    return (logits_BQN.detach().argmax(dim=-1) == labels_BQ).to(logits_BQN.dtype).mean(dim=1)
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    """The same values, as a tensor that a graph may keep even where it was made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor

@@ -1,0 +1,157 @@
+"""Meta-SGD: MAML with a learned rate for each element of each parameter."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from l2l_core.algorithms.maml import MAML
+from l2l_core.errors import UsageError
+from l2l_core.modules import clone_module, clone_parameters, update_module
+from l2l_core.optim.gradients import held_gradients, named_gradients
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def meta_sgd_update(model: M, lrs: Iterable[Tensor] | None = None, grads: Iterable[Tensor | None] | None = None) -> M:
+    """The model itself, each parameter p of which is now p − lr · g, differentiable in p, lr and g.
+
+    Args:
+        model: changed in place.
+        lrs: one lr for each of ``model.parameters()``, in order: of its shape, or one that broadcasts to it. Without
+            lrs, each parameter's attribute ``_lr`` is taken.
+        grads: one g for each of them; None leaves that parameter as it is. Without grads, each parameter's ``.grad``
+            is taken.
+
+    Mended from learn2learn: rates or gradients of a wrong number are refused, lrs and grads can be given alone, and the
+    gradients and rates given are not left behind on the parameters.
+
+    Raises:
+        UsageError: the rates or the gradients do not fit the parameters.
+    """
+    parameters = list(model.parameters())
+    rates = [getattr(p, "_lr", None) for p in parameters] if lrs is None else list(lrs)
+    gradients = held_gradients(model) if grads is None else list(grads)
+    if not len(rates) == len(gradients) == len(parameters):
+        raise UsageError(
+            f"meta_sgd_update was given {len(rates)} rates and {len(gradients)} gradients for {len(parameters)} "
+            f"parameters of {type(model).__name__}; give one of each for each"
+        )
+    updates: list[Tensor | None] = []
+    for (name, _), rate, gradient in zip(model.named_parameters(), rates, gradients, strict=True):
+        if gradient is None:
+            updates.append(None)
+            continue
+        if rate is None:
+            raise UsageError(f"meta_sgd_update found no rate for {name!r}; pass lrs, or set its attribute _lr")
+        updates.append(-rate * gradient)
+    return update_module(model, updates)
+
+
+class MetaSGD(MAML):
+    """A module that can be cloned and adapted with learned rates; its value and other attributes are the module's.
+
+        meta_sgd = MetaSGD(model, lr=0.01)
+        task = meta_sgd.clone()
+        task.adapt(loss(task(support_x), support_y))
+        loss(task(query_x), query_y).backward()         # gradients arrive in model and in meta_sgd.lrs
+
+    Args:
+        model: the module.
+        lr: where every rate starts.
+        first_order: take inner gradients as constants; the clone stays linked to the module and to the rates.
+        lrs: the rates instead, one for each of ``model.parameters()``, in order: of its shape, or one that broadcasts
+            to it.
+        allow_unused: let parameters that the loss does not depend on be; None takes ``allow_nograd``.
+        allow_nograd: let parameters that require no gradient be.
+
+    Attributes:
+        module: the model.
+        lrs: the rates, a ParameterList; a clone's are a plain list of tensors.
+
+    Symbols of the paper and what they are here:
+        θ, the initialisation: the parameters of ``model``.
+        α, the rates, which are direction and step at once and may become negative: ``lrs``. The paper draws each start
+            at random near a small value; learn2learn and we start them all at ``lr``, and you can pass others.
+        α ∘ ∇L: `meta_sgd_update`. The paper takes one inner step; call `adapt` once for that.
+        β, the outer step size: the optimiser's.
+
+    Mended from learn2learn: unused and frozen parameters can be allowed; where the loss cannot be differentiated, the
+    message names the parameters at fault; Parameters given as a plain list are trained with the rest; parameters that
+    are tied stay tied; a clone is in train or eval mode as what it was cloned from.
+
+    Raises:
+        UsageError: another number of rates than of parameters.
+
+    Source: Li et al. 2017, "Meta-SGD: learning to learn quickly for few-shot learning", algorithm 1.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float | Tensor = 1.0,
+        first_order: bool = False,
+        lrs: Iterable[Tensor] | None = None,
+        allow_unused: bool | None = None,
+        allow_nograd: bool = False,
+    ) -> None:
+        super().__init__(model, lr, first_order, allow_unused, allow_nograd)
+        parameters = list(model.parameters())
+        rates: list[Tensor] = [nn.Parameter(torch.ones_like(p) * lr) for p in parameters] if lrs is None else list(lrs)
+        if len(rates) != len(parameters):
+            raise UsageError(
+                f"MetaSGD was given {len(rates)} rates for {len(parameters)} parameters of {type(model).__name__}; "
+                "give one for each"
+            )
+        # A ParameterList would make new leaves of the tensors of a clone.
+        learned = all(isinstance(rate, nn.Parameter) for rate in rates)
+        self.lrs: Iterable[Tensor] = nn.ParameterList(rates) if learned else rates
+
+    def adapt(
+        self,
+        loss: Tensor,
+        first_order: bool | None = None,
+        allow_unused: bool | None = None,
+        allow_nograd: bool | None = None,
+    ) -> None:
+        """Nothing; the module has taken one gradient step at the learned rates, in place, so call it on a clone.
+
+        Args:
+            loss: a scalar that depends on the module's parameters.
+            first_order, allow_unused, allow_nograd: as of the class, for this step; None takes the class's.
+
+        Raises:
+            UsageError: the loss is not differentiable, or not with respect to some parameter that nothing excuses.
+        """
+        gradients = named_gradients(
+            "MetaSGD.adapt",
+            loss,
+            self.module.named_parameters(),
+            create_graph=not (self.first_order if first_order is None else first_order),
+            allow_unused=self.allow_unused if allow_unused is None else allow_unused,
+            allow_nograd=self.allow_nograd if allow_nograd is None else allow_nograd,
+        )
+        meta_sgd_update(self.module, self.lrs, gradients)
+
+    def clone(
+        self,
+        first_order: bool | None = None,
+        allow_unused: bool | None = None,
+        allow_nograd: bool | None = None,
+    ) -> "MetaSGD":
+        """A MetaSGD whose module and rates are differentiable copies of this one's (`clone_module`).
+
+        Args:
+            first_order, allow_unused, allow_nograd: as of the class, for the copy; None takes the class's.
+        """
+        clone = MetaSGD(
+            clone_module(self.module),
+            lr=self.lr,
+            first_order=self.first_order if first_order is None else first_order,
+            lrs=clone_parameters(self.lrs),
+            allow_unused=self.allow_unused if allow_unused is None else allow_unused,
+            allow_nograd=self.allow_nograd if allow_nograd is None else allow_nograd,
+        )
+        clone.training = self.training
+        return clone
