@@ -176,24 +176,35 @@ def call_with(module: nn.Module, tensors: Mapping[str, Tensor], *args: Any, **kw
         module: the module; not to be called by another thread meanwhile.
         tensors: by name, as ``named_parameters`` and ``named_buffers`` give them.
         args, kwargs: of the call.
+
+    Raises:
+        UsageError: the module has no tensor of some name.
     """
-    placed: dict[str, Tensor] = {}
-    given_for: dict[int, Tensor] = {}
-    for path, part in module.named_modules():
-        prefix = f"{path}." if path else ""
-        for table in (part._parameters, part._buffers):
-            for name, own in table.items():
-                if own is None:
-                    continue
-                given = tensors.get(prefix + name)
-                if given is not None:
-                    given_for[id(own)] = given
-                elif id(own) in given_for:
-                    given = given_for[id(own)]
-                if given is not None:
-                    placed[prefix + name] = given
-    # Ties are followed here, by place: left to torch, a submodule under two names would keep what it was called with.
-    return functional_call(module, placed, args, kwargs, tie_weights=False)
+    places = {
+        f"{path}.{name}" if path else name: own
+        for path, part in module.named_modules()
+        for table in (part._parameters, part._buffers)
+        for name, own in table.items()
+        if own is not None
+    }
+    unknown = tensors.keys() - places.keys()
+    if unknown:
+        raise UsageError(
+            f"{type(module).__name__} was called with {min(unknown)!r}, which is none of its parameters or buffers; "
+            "take the names from named_parameters() and named_buffers()"
+        )
+    given_for = {id(places[name]): given for name, given in tensors.items()}
+    placed = {name: given_for[id(own)] for name, own in places.items() if id(own) in given_for} | dict(tensors)
+    lists = [(part, part._flat_weights) for part in module.modules() if isinstance(part, nn.RNNBase)]
+    try:
+        # Ties are followed above, by place: left to torch, a submodule under two names would keep what it was called
+        # with.
+        return functional_call(module, placed, args, kwargs, tie_weights=False)
+    finally:
+        # Recurrent networks list their weights a second time, and would hold on to what they were called with, and
+        # to its graph.
+        for part, own_weights in lists:
+            part._flat_weights = own_weights
 
 
 def clone_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:

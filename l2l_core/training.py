@@ -7,7 +7,7 @@ So a run of some minutes is the beginning of a longer one, and a budget in episo
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +19,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from l2l_core.algorithms.learner import Learner
-from l2l_core.algorithms.methods import TrainingDefaults, get_method
-from l2l_core.data.batches import check_seed
+from l2l_core.algorithms.methods import Setting, TrainingDefaults, get_method
+from l2l_core.algorithms.pretrained import PretrainedLearner
+from l2l_core.data.batches import Tasks, check_seed
 from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.index import ClassIndex
+from l2l_core.data.pretraining import ExampleBatches
 from l2l_core.errors import ContentError, DivergedError, TaskError, UsageError
 from l2l_core.evaluation.report import versions
 from l2l_core.evaluation.run import accuracies_of
@@ -34,6 +36,11 @@ from l2l_core.records import BenchmarkRecord
 VALIDATION_EPISODES: Final = 100
 VALIDATE_EVERY: Final = 100
 """Steps between validations: at a few tenths of a second a step, some 5 % of the time goes into them."""
+
+OPTIMISERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class TrainingRun:
         episodes, seconds: spent in all.
         history: one checkpoint a validation; the weights are those of the most accurate.
         versions: of the packages that matter.
+        backbone: name of the backbone; None for the method's own.
     """
 
     benchmark: str
@@ -74,6 +82,7 @@ class TrainingRun:
     seconds: float
     history: tuple[Checkpoint, ...]
     versions: Mapping[str, str]
+    backbone: str | None = None
 
     @property
     def best(self) -> Checkpoint:
@@ -86,19 +95,29 @@ class TrainingRun:
         return tuple((checkpoint.seconds, checkpoint.accuracy, checkpoint.ci95) for checkpoint in self.history)
 
 
-def build_learner(benchmark: Benchmark | str, method: str, seed: int = 0) -> Learner:
+def build_learner(benchmark: Benchmark | str, method: str, seed: int = 0, *, backbone: str | None = None) -> Learner:
     """An untrained learner for a benchmark; its initial weights are a function of the seed.
 
+    Args:
+        benchmark: the opened protocol, or its name.
+        method: its name.
+        seed: of the initial weights.
+        backbone: name of the backbone; the method's own for None.
+
     Raises:
-        UnknownNameError: no such method.
-        UsageError: the seed does not fit 64 bits.
+        UnknownNameError: no such method or backbone.
+        UsageError: the seed does not fit 64 bits, or the backbone cannot take the pictures.
         StoreError: the data set is not in the cache (says how to get it), or damaged.
     """
     spec, benchmark = get_method(method), load_benchmark(benchmark)
-    channels = benchmark.dataset()[0][0].shape[0]
+    record, train_set = benchmark.record, benchmark.dataset("train")
+    if train_set.modality != "images":
+        raise UsageError(f"{method} takes pictures, but {record.dataset} holds {train_set.modality}; take another")
+    channels, height, width = train_set.example_shape
+    setting = Setting(record.ways, record.shots, (channels, height, width), len(train_set.classes), backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(check_seed(seed))
-        return spec.build(benchmark.record.ways, benchmark.record.shots, channels)
+        return spec.build(setting)
 
 
 def train(
@@ -108,6 +127,7 @@ def train(
     minutes: float | None = None,
     episodes: int | None = None,
     seed: int = 0,
+    backbone: str | None = None,
     progress: bool = False,
 ) -> tuple[Learner, TrainingRun]:
     """A learner trained on the benchmark's training classes, with the weights that did best on its validation classes.
@@ -119,12 +139,13 @@ def train(
         minutes: time budget, validation included.
         episodes: budget in training episodes, rounded up to whole steps; one of the two budgets, exactly.
         seed: of the initial weights and of the episodes.
+        backbone: name of the backbone; the method's own for None.
         progress: whether to show a bar on stderr, where that is a terminal.
 
     Ctrl-C ends the training early, once something has validated.
 
     Raises:
-        UnknownNameError: no such method.
+        UnknownNameError: no such method or backbone.
         UsageError: no budget, two, or one that is not a positive number; or a seed that does not fit 64 bits.
         TaskError: the training or validation classes are too few for the benchmark's ways, or one has too few examples.
         DivergedError: the loss became infinite or NaN.
@@ -136,12 +157,16 @@ def train(
     record = benchmark.record
     classes = benchmark.dataset("train")
     settings = _within(get_method(method).training(record.ways, record.shots), record, classes.class_index)
-    learner = build_learner(benchmark, method, seed)
-    form = settings.train_ways, settings.train_shots, settings.train_queries
-    generator = TaskGenerator(classes, *form, seed=seed)
+    learner = build_learner(benchmark, method, seed, backbone=backbone)
+    tasks: Tasks
+    if settings.batch_size is None:
+        form = settings.train_ways, settings.train_shots, settings.train_queries
+        tasks = TaskGenerator(classes, *form, seed=seed)
+    else:
+        tasks = ExampleBatches(classes, settings.batch_size, seed, drop_last=len(classes) >= settings.batch_size)
     # With the top bit turned over: other episodes than any seed that a user would train or test with.
     validation = benchmark.episodes("validation", seed=seed ^ 2**63)
-    optimiser = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate)
+    optimiser = OPTIMISERS[settings.optimiser](learner.parameters(), lr=settings.learning_rate)
     learner.train()
     history: list[Checkpoint] = []
     best: dict[str, Tensor] = {}
@@ -156,7 +181,7 @@ def train(
         with tqdm(desc=f"training {method}", total=budget, unit=unit, bar_format=bar_format, disable=disable) as bar:
             spent = 0.0
             while spent < budget:
-                losses.append(_step(learner, optimiser, generator, settings, done))
+                losses.append(_step(learner, optimiser, tasks, settings, done, spent / budget))
                 done += settings.meta_batch
                 spent = _spent(start, done, minutes)
                 if done // settings.meta_batch % VALIDATE_EVERY == 0 or spent >= budget:
@@ -178,7 +203,7 @@ def train(
     learner.load_state_dict(best)
     learner.eval()
     seconds = time.perf_counter() - start
-    run = TrainingRun(record.name, method, seed, settings, done, seconds, tuple(history), versions())
+    run = TrainingRun(record.name, method, seed, settings, done, seconds, tuple(history), versions(), backbone)
     return learner, run
 
 
@@ -209,15 +234,22 @@ def _spent(start: float, episodes: int, minutes: float | None) -> float:
 def _step(
     learner: Learner,
     optimiser: torch.optim.Optimizer,
-    generator: TaskGenerator,
+    tasks: Tasks,
     settings: TrainingDefaults,
     done: int,
+    fraction: float,
 ) -> float:
-    """One step of the outer loop on the next episodes; its loss."""
+    """One step of the outer loop on the next episodes, `fraction` of the budget being spent; its loss."""
+    halvings = done // settings.halve_every if settings.halve_every else 0
+    left = max(0.0, 1 - fraction) if settings.decay else 1.0
     for group in optimiser.param_groups:
-        halvings = done // settings.halve_every if settings.halve_every else 0
-        group["lr"] = settings.learning_rate * 0.5**halvings
-    loss, _ = learner.meta_loss(*generator.batch(range(done, done + settings.meta_batch)))
+        group["lr"] = settings.learning_rate * 0.5**halvings * left
+    numbers = range(done, done + settings.meta_batch)
+    if settings.batch_size is None:
+        loss, _ = learner.meta_loss(*tasks.batch(numbers))
+    else:
+        assert isinstance(learner, PretrainedLearner)
+        loss, _ = learner.example_loss(*tasks[done])
     if not loss.isfinite():
         raise DivergedError(
             f"the training loss is {loss.item()} after {done:,} episodes; "
@@ -225,6 +257,8 @@ def _step(
         )
     optimiser.zero_grad()
     torch.autograd.backward(loss)
+    if settings.clip is not None:
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), settings.clip)
     optimiser.step()
     return loss.item()
 
@@ -240,11 +274,11 @@ def save_weights(path: Path, learner: Learner, run: TrainingRun) -> None:
     write_file(path, content)
 
 
-def load_weights(path: Path, learner: Learner, benchmark: Benchmark, method: str) -> dict[str, Any]:
-    """Fill a learner with the weights of a file; gives the file's card.
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file of weights by name, and its card: the fields of a `TrainingRun`.
 
     Raises:
-        ContentError: the file is absent or no such file, is of another method, or a tensor does not fit (named).
+        ContentError: the file is absent, or no such file.
     """
     if not path.is_file():
         raise ContentError(f"there is no file {path}; give a file of weights that `l2l train` wrote")
@@ -257,6 +291,16 @@ def load_weights(path: Path, learner: Learner, benchmark: Benchmark, method: str
         raise ContentError(
             f"{path} holds no weights with a card ({error}); give a file of weights that `l2l train` wrote"
         ) from None
+    return tensors, card
+
+
+def load_weights(path: Path, learner: Learner, benchmark: Benchmark, method: str) -> dict[str, Any]:
+    """Fill a learner with the weights of a file; gives the file's card.
+
+    Raises:
+        ContentError: the file is absent or no such file, is of another method, or a tensor does not fit (named).
+    """
+    tensors, card = read_weights(path)
     if card["method"] != method:
         raise ContentError(f"{path} holds weights of {card['method']}, not of {method}; give --method {card['method']}")
     expected = learner.state_dict()

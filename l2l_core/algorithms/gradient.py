@@ -4,12 +4,14 @@ Letters in shapes: B tasks of a chunk, N ways, M support examples of a task, Q q
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from l2l_core.algorithms.inner_loop import (
     Order,
@@ -19,10 +21,12 @@ from l2l_core.algorithms.inner_loop import (
     checkpointed_gradients,
     clipped,
     inner_loop,
+    loss_scale,
+    unscaled,
 )
 from l2l_core.algorithms.learner import Learner, Predictor, check_query, check_support, check_targets
-from l2l_core.algorithms.normalisation import Norm
-from l2l_core.algorithms.over_tasks import Strategy, over_tasks
+from l2l_core.algorithms.normalisation import Norm, follow, gathers_statistics
+from l2l_core.algorithms.over_tasks import Strategy, over_tasks, plain
 from l2l_core.errors import UsageError
 from l2l_core.modules import call_with
 
@@ -51,7 +55,7 @@ class Chunk(NamedTuple):
         ways: N.
         tasks: their numbers in the batch.
         order: what links the adapted parameters to the initial ones.
-        buffers: what a forward pass may write to instead of the model's own.
+        buffers: what a forward pass may write to instead of the model's own, [B, …] each; none in training.
     """
 
     net: nn.Module
@@ -110,6 +114,11 @@ class GradientLearner(Learner):
             raise UsageError(
                 f"{who} was asked for steps = {steps} and test_steps = {test_steps}; give steps of at least 0"
             )
+        for what, asked, known in (("queries", queries, Queries), ("strategy", strategy, Strategy)):
+            if asked not in get_args(known):
+                raise UsageError(
+                    f"{who} was asked for {what} = {asked!r}; choose {', '.join(map(repr, get_args(known)))}"
+                )
         if clip is not None and not clip > 0:
             raise UsageError(f"{who} was asked to clip inner gradients to {clip}; give a length above 0, or None")
         if not moving:
@@ -126,6 +135,7 @@ class GradientLearner(Learner):
         self.clip = clip
         self.checkpoint = checkpoint
         self.strategy = strategy
+        follow(self, norm)
 
     @abstractmethod
     def rule(self) -> tuple[Rule[Any], Any]:
@@ -153,24 +163,24 @@ class GradientLearner(Learner):
         """As `Learner.adapt`: the inner loop runs here, under ``torch.no_grad()`` too."""
         ways = check_support(support_x, support_y)
         differentiable = self.training and torch.is_grad_enabled()
+        support_x = self._laid_out(support_x)
 
         def adapted(net: nn.Module, tasks: range) -> tuple[Chunk, Params]:
-            # The inner loop needs gradients, whatever mode the caller is in.
-            with torch.inference_mode(False), torch.enable_grad():
-                chunk = self._chunk(net, support_x, support_y, ways, tasks, differentiable, self._spare_buffers())
+            with _with_gradients():
+                chunk = self._chunk(net, support_x, support_y, ways, tasks, differentiable, spare=True)
                 return chunk, self._adapted(chunk)
 
-        chunks = over_tasks(adapted, self.model, len(support_x), support_x.device, self.strategy)
+        with _twice_differentiable(differentiable and not self.first_order):
+            chunks = over_tasks(adapted, self.model, len(support_x), support_x.device, self.strategy)
 
         def predict(query_x: Tensor) -> Tensor:
             check_query(query_x, support_x)
+            query_x = self._laid_out(query_x)
             with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
                 return torch.cat(
                     [
                         self._predicted(
-                            chunk._replace(net=self.model, buffers=self._spare_buffers()),
-                            params,
-                            query_x[chunk.tasks.start : chunk.tasks.stop],
+                            chunk._replace(net=self.model), params, query_x[chunk.tasks.start : chunk.tasks.stop]
                         )
                         for chunk, params in chunks
                     ]
@@ -188,16 +198,19 @@ class GradientLearner(Learner):
         ways = check_support(support_x, support_y)
         check_query(query_x, support_x)
         check_targets(query_y, query_x, ways)
+        self._check_strategy(len(support_x))
         differentiable = torch.is_grad_enabled()
-        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        learned = [parameter for parameter in self.parameters() if differentiable and parameter.requires_grad]
+        support_x, query_x = self._laid_out(support_x), self._laid_out(query_x)
 
         def gradients_of(net: nn.Module, tasks: range) -> tuple[Tensor, Tensor, list[Tensor]]:
             part = slice(tasks.start, tasks.stop)
-            with torch.enable_grad():
-                chunk = self._chunk(net, support_x, support_y, ways, tasks, differentiable, {})
+            with _with_gradients():
+                chunk = self._chunk(net, support_x, support_y, ways, tasks, differentiable, spare=not self.training)
                 return self._gradients(chunk, query_x[part], query_y[part], learned)
 
-        results = over_tasks(gradients_of, self.model, len(support_x), support_x.device, self.strategy)
+        with _twice_differentiable(differentiable and not self.first_order):
+            results = over_tasks(gradients_of, self.model, len(support_x), support_x.device, self.strategy)
         losses_B = torch.cat([losses for losses, _, _ in results])
         accuracy_B = torch.cat([accuracies for _, accuracies, _ in results])
         mean = losses_B.mean()
@@ -211,6 +224,30 @@ class GradientLearner(Learner):
 
     def trained(self, differentiable: bool) -> None:
         """Called after each `meta_loss`; for methods whose settings change as training goes on."""
+
+    def _check_strategy(self, tasks: int) -> None:
+        if tasks > 1 and self.training and self.strategy in ("threads", "together") and gathers_statistics(self.model):
+            raise UsageError(
+                f"{type(self).__name__} was asked for strategy = {self.strategy!r}, but its model gathers running "
+                "statistics, which tasks do one after the other; choose 'auto' or 'loop', or BatchNorm without running "
+                "statistics"
+            )
+
+    def _laid_out(self, pictures: Tensor) -> Tensor:
+        """The same pictures, as a tensor that a graph may keep, and channels last where convolutions like them so.
+
+        On a processor pooling, and with it a step of Conv4, is quicker by a third in this format. The strides are
+        written out, because PyTorch takes pictures of one channel for channels first in either format.
+        """
+        with torch.inference_mode(False):
+            if pictures.is_inference():
+                pictures = pictures.clone()
+            if pictures.device.type != "cpu" or not plain(self.model):
+                return pictures
+            flat = pictures.flatten(0, 1)
+            laid_out = torch.empty_like(flat, memory_format=torch.channels_last).copy_(flat)
+            # A view would write the strides of axes of length 1 anew.
+            return laid_out.as_strided(pictures.shape, (pictures.shape[1] * laid_out.stride(0), *laid_out.stride()))
 
     def _prepared(self, chunk: Chunk, x: Tensor) -> Tensor:
         with torch.set_grad_enabled(chunk.order > 0 and torch.is_grad_enabled()):
@@ -228,19 +265,26 @@ class GradientLearner(Learner):
         ways: int,
         tasks: range,
         differentiable: bool,
-        buffers: dict[str, Tensor],
+        spare: bool,
     ) -> Chunk:
         part = slice(tasks.start, tasks.stop)
         order: Order = 0 if not differentiable else 1 if self.first_order else 2
-        return Chunk(net, _ordinary(support_x[part]), _ordinary(support_y[part]), ways, tasks, order, buffers)
+        buffers = self._spare_buffers(len(tasks)) if spare else {}
+        return Chunk(net, support_x[part], _ordinary(support_y[part]), ways, tasks, order, buffers)
 
     def _inner_loss(self, chunk: Chunk, prepared: Tensor) -> Callable[[Params, int], Tensor]:
         def loss_of(params: Params, step: int) -> Tensor:
             logits_BMN = self.logits(chunk, params, prepared, step)
+            examples = chunk.support_y.shape[1]
             if logits_BMN.shape[2:] != (chunk.ways,):
                 raise UsageError(
                     f"the support has {chunk.ways} classes, but the model gives logits {list(logits_BMN.shape[1:])}; "
                     f"build it for {chunk.ways} ways"
+                )
+            if logits_BMN.shape[1] != examples:
+                raise UsageError(
+                    f"the support has {examples} pictures, but the model gives logits {list(logits_BMN.shape[1:])}; "
+                    "let it give one row for each picture"
                 )
             return cross_entropies(logits_BMN, chunk.support_y)
 
@@ -265,36 +309,61 @@ class GradientLearner(Learner):
         losses_B, logits_BQN = self.query_losses(chunk, query_x, query_y)
         found: list[Tensor] = []
         if learned:
-            found += torch.autograd.grad(losses_B.sum(), learned, allow_unused=True, materialize_grads=True)
+            scale = loss_scale(losses_B.device.type)
+            scaled = torch.autograd.grad(losses_B.sum() * scale, learned, allow_unused=True, materialize_grads=True)
+            found += unscaled(scaled, scale)
         return losses_B.detach(), accuracies(logits_BQN, query_y), found
 
     def _checkpointed(
         self, chunk: Chunk, query_x: Tensor, query_y: Tensor, learned: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         rule, state = self._rule()
+        # Prepared once, outside of the segments, whose graphs end at this leaf.
+        prepared = self._prepared(chunk, chunk.support_x)
+        leaf = prepared.detach().requires_grad_(prepared.requires_grad)
+        before: dict[int, dict[str, Tensor]] = {}
 
-        # Prepared anew for each segment, since what is kept of the graph ends with it.
+        # Each step runs twice. Buffers follow the first run; the second starts from what they were before the first.
         def loss_of(params: Params, step: int) -> Tensor:
-            return self._inner_loss(chunk, self.prepare(chunk, chunk.support_x))(params, step)
+            if step in before:
+                return self._inner_loss(chunk._replace(buffers=before.pop(step)), leaf)(params, step)
+            own = chunk.buffers or _stacked(chunk.net, len(chunk.tasks))
+            before[step] = {name: buffer.clone() for name, buffer in own.items()}
+            return self._inner_loss(chunk, leaf)(params, step)
 
+        scale = loss_scale(chunk.support_x.device.type)
         shown: list[tuple[Tensor, Tensor]] = []
 
         def query_loss_of(params: Params) -> Tensor:
             logits_BQN = self.logits(chunk, params, self.prepare(chunk, query_x), self._steps)
             losses_B = cross_entropies(logits_BQN, query_y)
             shown.append((losses_B.detach(), accuracies(logits_BQN, query_y)))
-            return losses_B.sum()
+            return losses_B.sum() * scale
 
-        _, found = checkpointed_gradients(
-            loss_of, query_loss_of, self.start(chunk), rule, state, self._steps, chunk.order, chunk.tasks, learned
+        links = [leaf] if leaf.requires_grad else []
+        _, scaled = checkpointed_gradients(
+            loss_of,
+            query_loss_of,
+            self.start(chunk),
+            rule,
+            state,
+            self._steps,
+            chunk.order,
+            chunk.tasks,
+            [*learned, *links],
         )
-        return *shown[0], found
+        if links:
+            along = scaled.pop()
+            through = torch.autograd.grad(prepared, learned, along, allow_unused=True, materialize_grads=True)
+            scaled = [direct + gradient for direct, gradient in zip(scaled, through, strict=True)]
+        return *shown[0], unscaled(scaled, scale)
 
     def _predicted(self, chunk: Chunk, params: Params, query_x: Tensor) -> Tensor:
         """Logits [B, Q, N] of queries [B, Q, C, H, W]."""
 
         def of(x: Tensor) -> Tensor:
-            return self.logits(chunk, params, self.prepare(chunk, x), self._steps)
+            at = chunk._replace(buffers=self._spare_buffers(len(chunk.tasks)))
+            return self.logits(at, params, self.prepare(at, x), self._steps)
 
         if self.queries == "together":
             return of(query_x)
@@ -303,9 +372,9 @@ class GradientLearner(Learner):
         )
         return torch.stack([of(company)[:, -1] for company in with_support], dim=1)
 
-    def _spare_buffers(self) -> dict[str, Tensor]:
+    def _spare_buffers(self, tasks: int) -> dict[str, Tensor]:
         # What a forward pass in train mode writes goes here, and not into the learner.
-        return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        return _stacked(self.model, tasks)
 
 
 def checked_rate(learner: GradientLearner, lr: float) -> float:
@@ -324,29 +393,55 @@ def call_tasks(net: nn.Module, buffers: dict[str, Tensor], params: Params, x: Te
 
     Args:
         net: from examples of one task [M, …].
-        buffers: in place of the model's own, for all tasks.
+        buffers: in place of the model's own, [B, …] each, or none.
         params: [B, …] each, or none.
         x: [B, M, …].
     """
 
     def of_task(of_one: Params, inputs: Tensor) -> Tensor:
-        result: Tensor = call_with(net, {**buffers, **of_one}, inputs)
+        result: Tensor = call_with(net, of_one, inputs)
         return result
 
+    placed = {**buffers, **params}
     if len(x) == 1:
-        return of_task({name: value[0] for name, value in params.items()}, x[0])[None]
-    return torch.vmap(of_task, randomness="different")(params, x)
+        return of_task({name: value[0] for name, value in placed.items()}, x[0])[None]
+    return torch.vmap(of_task, randomness="different")(placed, x)
 
 
 def cross_entropies(logits_BMN: Tensor, labels_BM: Tensor) -> Tensor:
     """The mean cross-entropy of each task's examples, [B]."""
-    each = functional.cross_entropy(logits_BMN.flatten(0, 1), labels_BM.flatten(), reduction="none")
+    each = functional.cross_entropy(_single(logits_BMN).flatten(0, 1), labels_BM.flatten(), reduction="none")
     return each.reshape(labels_BM.shape).mean(dim=1)
 
 
 def accuracies(logits_BQN: Tensor, labels_BQ: Tensor) -> Tensor:
     """The fraction in [0, 1] of each task's queries that are right, [B], detached."""
-    return (logits_BQN.detach().argmax(dim=-1) == labels_BQ).to(logits_BQN.dtype).mean(dim=1)
+    return _single((logits_BQN.detach().argmax(dim=-1) == labels_BQ).to(logits_BQN.dtype)).mean(dim=1)
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """The tensor in single precision at least: half of it does not know 1/75 from 1/76."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _stacked(model: nn.Module, tasks: int) -> dict[str, Tensor]:
+    """Copies of the model's buffers, [B, …] each."""
+    return {name: buffer.detach().expand(tasks, *buffer.shape).clone() for name, buffer in model.named_buffers()}
+
+
+def _twice_differentiable(wanted: bool) -> AbstractContextManager[Any]:
+    """Within it, where wanted, attention goes without the fused kernels, which have no second derivative.
+
+    The setting is the whole process's, not a thread's.
+    """
+    return sdpa_kernel(SDPBackend.MATH) if wanted else nullcontext()
+
+
+@contextmanager
+def _with_gradients() -> Iterator[None]:
+    """Within it there are gradients, whatever mode the caller is in: the inner loop needs them."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ Order: TypeAlias = Literal[0, 1, 2]
 LossOf: TypeAlias = Callable[[Params, int], Tensor]
 
 _HALF_SCALE: Final = 1024.0
-"""What inner losses are multiplied by, and inner gradients divided by, where float16 would round the latter to 0."""
+"""What losses are multiplied by, and gradients divided by, where float16 would round the latter to 0."""
 
 
 def inner_steps(
@@ -59,16 +59,19 @@ def inner_steps(
         loss_B = loss_of(params, step)
         _check_loss(loss_B, len(tasks))
         losses.append(loss_B.detach())
-        scale = _scale(loss_B.device.type)
+        scale = loss_scale(loss_B.device.type)
         found = torch.autograd.grad(
             loss_B.sum() * scale,
             list(params.values()),
             create_graph=order == 2,
             allow_unused=True,
-            materialize_grads=True,
         )
-        gradients = found if scale == 1 else [gradient / scale for gradient in found]
-        params, state = rule(params, dict(zip(params, gradients, strict=True)), state)
+        _check_followed(found)
+        gradients = [
+            torch.zeros_like(value) if gradient is None else gradient
+            for value, gradient in zip(params.values(), found, strict=True)
+        ]
+        params, state = rule(params, dict(zip(params, unscaled(gradients, scale), strict=True)), state)
         yield params, state
     _check_finite(losses, steps, tasks)
 
@@ -137,6 +140,17 @@ def checkpointed_gradients(
         totals = [total + gradient for total, gradient in zip(totals, found, strict=True)]
     _, found = _led_back(list(start.values()), along, {}, learned)
     return loss.detach(), [total + gradient for total, gradient in zip(totals, found, strict=True)]
+
+
+def loss_scale(device: str) -> float:
+    """What a loss is multiplied by before its gradients are taken, on that type of device; see `unscaled`."""
+    half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    return _HALF_SCALE if half else 1.0
+
+
+def unscaled(gradients: Sequence[Tensor], scale: float) -> list[Tensor]:
+    """The gradients of a loss, of those of a loss that was multiplied by the scale."""
+    return list(gradients) if scale == 1 else [gradient / scale for gradient in gradients]
 
 
 def gradient_step(rate: float | Tensor) -> Rule[None]:
@@ -212,9 +226,11 @@ def _set_random_state(state: tuple[Tensor, list[Tensor]], params: Params) -> Non
         torch.cuda.set_rng_state(of_device, device)
 
 
-def _scale(device: str) -> float:
-    half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
-    return _HALF_SCALE if half else 1.0
+def _check_followed(found: Sequence[Tensor | None]) -> None:
+    if all(gradient is None for gradient in found):
+        raise UsageError(
+            "the inner loss depends on none of the parameters that move; let the model use one of them, or name others"
+        )
 
 
 def _check_loss(loss_B: Tensor, tasks: int) -> None:

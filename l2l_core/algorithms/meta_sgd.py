@@ -1,12 +1,15 @@
-"""Meta-SGD: MAML with a learned rate for each element of each parameter."""
+"""Meta-SGD: MAML with a learned rate for each element of each parameter, as learn2learn's wrapper and as a learner."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from l2l_core.algorithms.gradient import GradientLearner, Settings
+from l2l_core.algorithms.inner_loop import Params, Rule
 from l2l_core.algorithms.maml import MAML
+from l2l_core.algorithms.normalisation import without_normalisation
 from l2l_core.errors import UsageError
 from l2l_core.modules import clone_module, clone_parameters, update_module
 from l2l_core.optim.gradients import held_gradients, named_gradients
@@ -155,3 +158,57 @@ class MetaSGD(MAML):
         )
         clone.training = self.training
         return clone
+
+
+class MetaSGDLearner(GradientLearner):
+    """Meta-SGD for classification: MAML whose inner step has a learned rate for each element of each parameter.
+
+    Args:
+        model: from pictures [M, C, H, W] to logits [M, N].
+        lr_range: each rate starts at random between these two, uniformly, by torch's global generator.
+        steps, test_steps: inner steps in train mode, and in eval mode; None for as many.
+        first_order: take inner gradients as constants; the rates are learned all the same.
+        settings: the others of a `GradientLearner`.
+
+    Attributes:
+        lrs: the rates, one tensor for each name of ``moving``, in order and of its shape.
+
+    Symbols of the paper and what they are here:
+        θ, the initialisation: the parameters of ``model``. Normalisation layers' scale and shift do not move within a
+            task, and have no rates.
+        α, the rates: ``lrs``. They are direction and step at once, and may become negative.
+        β, the outer step size: the optimiser's, the same for θ and α.
+
+    Raises:
+        UsageError: settings that no run could honour, or a model without a parameter to move.
+
+    Source: Li et al. 2017, "Meta-SGD: learning to learn quickly for few-shot learning", algorithm 1 and section 4.2.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr_range: tuple[float, float] = (0.005, 0.1),
+        steps: int = 1,
+        test_steps: int | None = None,
+        first_order: bool = False,
+        **settings: Unpack[Settings],
+    ) -> None:
+        super().__init__(model, without_normalisation(model), steps, test_steps, first_order=first_order, **settings)
+        low, high = lr_range
+        if not 0 < low <= high:
+            raise UsageError(
+                f"MetaSGDLearner was asked for rates that start from {low} to {high}; give a range above 0, low first"
+            )
+        self.lrs = nn.ParameterList(torch.empty_like(model.get_parameter(n)).uniform_(low, high) for n in self.moving)
+
+    def rule(self) -> tuple[Rule[None], None]:
+        """Gradient descent at the learned rates."""
+
+        def step(params: Params, gradients: Params, state: None) -> tuple[Params, None]:
+            moved = {
+                name: value - lr * gradients[name] for (name, value), lr in zip(params.items(), self.lrs, strict=True)
+            }
+            return moved, None
+
+        return step, None

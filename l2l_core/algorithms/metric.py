@@ -4,7 +4,8 @@ Letters in shapes: B tasks, N ways, M support examples, Q queries, C H W image, 
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor, nn
 
 from l2l_core.algorithms.learner import Learner, Predictor, check_query, check_support, check_targets, score
 from l2l_core.algorithms.normalisation import Norm, sees_company
-from l2l_core.modules import call_with
+from l2l_core.nn.closed_form import check_positive
 
-#: Embeddings of queries [B, Q, D] to logits [B, Q, N].
+#: Embeddings of queries [B, Q, D], or maps [B, Q, D, h, w], to logits [B, Q, N].
 Head: TypeAlias = Callable[[Tensor], Tensor]
 
 
@@ -45,6 +46,10 @@ class MetricLearner(Learner):
             ways: N.
         """
 
+    def laid_out(self, embedded_M: Tensor) -> Tensor:
+        """What the backbone gave for M pictures, as `fit` and its head take it: vectors [M, D] by default."""
+        return embedded_M.flatten(1)
+
     def loss(self, logits_BQN: Tensor, query_y: Tensor) -> tuple[Tensor, Tensor]:
         """The training loss, a scalar, and the accuracy per task, [B], detached; the mean cross-entropy by default."""
         return score(logits_BQN, query_y)
@@ -53,13 +58,13 @@ class MetricLearner(Learner):
         """As `Learner.adapt`: the support sets are embedded once, here."""
         ways = check_support(support_x, support_y)
         differentiable = self.training
-        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-            head = self.fit(self._embed(support_x, self._spare_buffers()), support_y, ways)
+        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()), spared_buffers(self):
+            head = self.fit(self._embed(support_x), support_y, ways)
 
         def predict(query_x: Tensor) -> Tensor:
             check_query(query_x, support_x)
-            with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-                return head(self._embed(query_x, self._spare_buffers()))
+            with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()), spared_buffers(self):
+                return head(self._embed(query_x))
 
         return predict
 
@@ -72,28 +77,54 @@ class MetricLearner(Learner):
         check_targets(query_y, query_x, ways)
         # One pass over support and query: BatchNorm then treats both alike.
         shots_in_all = support_x.shape[1]
-        embedded_BMD = self._embed(torch.cat([support_x, query_x], dim=1), {})
+        embedded_BMD = self._embed(torch.cat([support_x, query_x], dim=1))
         head = self.fit(embedded_BMD[:, :shots_in_all], support_y, ways)
         return self.loss(head(embedded_BMD[:, shots_in_all:]), query_y)
 
     @property
     def embeds_alone(self) -> bool:
-        """Whether an example's embedding does not depend on its company, in the mode that the learner is in.
+        """Whether what becomes of an example does not depend on its company, in the mode that the learner is in.
 
         If so, each example of a data set need be embedded only once for all of its tasks.
         """
-        return not sees_company(self.backbone)
+        return not sees_company(self)
 
     def embed(self, pictures_MCHW: Tensor) -> Tensor:
         """Embeddings [M, D] of pictures, which may be given to `fit` and its head; no parameter or buffer changes."""
-        embedded: Tensor = call_with(self.backbone, self._spare_buffers(), pictures_MCHW)
-        return embedded.flatten(1)
+        with spared_buffers(self):
+            return self.laid_out(self.backbone(pictures_MCHW))
 
-    def _embed(self, pictures_BMCHW: Tensor, buffers: dict[str, Tensor]) -> Tensor:
-        tasks, examples = pictures_BMCHW.shape[:2]
-        embedded: Tensor = call_with(self.backbone, buffers, pictures_BMCHW.flatten(0, 1))
-        return embedded.reshape(tasks, examples, -1)
+    def _embed(self, pictures_BMCHW: Tensor) -> Tensor:
+        embedded_M = self.laid_out(self.backbone(pictures_BMCHW.flatten(0, 1)))
+        return embedded_M.reshape(*pictures_BMCHW.shape[:2], *embedded_M.shape[1:])
 
-    def _spare_buffers(self) -> dict[str, Tensor]:
-        # What a forward pass in train mode writes goes here, and not into the learner.
-        return {name: buffer.clone() for name, buffer in self.backbone.named_buffers()}
+
+@contextmanager
+def spared_buffers(module: nn.Module) -> Iterator[None]:
+    """Within it, the module's buffers are copies: what a forward pass in train mode writes does not reach the module.
+
+    No other thread may use the module meanwhile.
+    """
+    copies: dict[Tensor, Tensor] = {}
+    own = [(part._buffers, dict(part._buffers)) for part in module.modules()]
+    for table, buffers in own:
+        for name, buffer in buffers.items():
+            if buffer is not None:
+                if buffer not in copies:
+                    copies[buffer] = buffer.clone()
+                table[name] = copies[buffer]
+    try:
+        yield
+    finally:
+        for table, buffers in own:
+            table.update(buffers)
+
+
+def scale_of(scale: float, learned: bool) -> float | nn.Parameter:
+    """The scale of a method's logits: a number, or a parameter that starts there.
+
+    Raises:
+        UsageError: it is not a finite number above 0.
+    """
+    scale = float(check_positive("scale", scale))
+    return nn.Parameter(torch.tensor(scale)) if learned else scale

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, TypeVar
 import torch
 from torch import nn
 
-from l2l_core.algorithms.normalisation import gathers_statistics
+from l2l_core.algorithms.normalisation import writes_buffers
 from l2l_core.modules import clone_module
 
 R = TypeVar("R")
@@ -16,10 +16,7 @@ R = TypeVar("R")
 #: "loop": one after the other. "threads": as many side by side as there are cores, each on one core. "together": in
 #: one computation, vectorised. "auto": what is quickest on the device and right for the model.
 #:
-#: On a processor, threads: a task's tensors are small, and one core works on one task better than two do on two halves
-#: of each of its operations (Conv4 on 28×28, 16 tasks of 5-way 1-shot with 15 queries, two cores: 1.3 to 1.5 times as
-#: fast as the loop). Vectorising makes grouped convolutions of the tasks' own weights, which are two to three times
-#: slower there. On a GPU, where a single task leaves most of the device idle, together.
+#: (figures)
 Strategy: TypeAlias = Literal["auto", "loop", "threads", "together"]
 
 
@@ -46,29 +43,34 @@ def over_tasks(
 
 
 def _quickest(model: nn.Module, tasks: int, device: torch.device) -> Strategy:
-    if tasks == 1 or not _plain(model):
+    if tasks == 1 or not plain(model) or writes_buffers(model):
         return "loop"
     if device.type == "cuda":
-        return "together"
+        # There is no vectorised form of whole recurrent networks.
+        return "loop" if any(isinstance(layer, nn.RNNBase) for layer in model.modules()) else "together"
     return "threads" if device.type == "cpu" and torch.get_num_threads() > 1 else "loop"
 
 
-def _plain(model: nn.Module) -> bool:
-    """Whether tasks can go through the model side by side, and give what they give one after the other.
+def plain(model: nn.Module) -> bool:
+    """Whether the model gives the same for tasks side by side as one after the other, and in any memory format.
 
-    That cannot be said of layers that somebody else wrote, of hooks, of running statistics that all tasks write to, or
-    of random choices that all take from one generator.
+    That cannot be said of layers that somebody else wrote, of hooks, of parametrizations, or of random choices that all
+    tasks take from one generator.
     """
-    if gathers_statistics(model):
-        return False
     for layer in model.modules():
-        if not type(layer).__module__.startswith(("torch.nn.", "l2l_core.")):
-            return False
-        if layer.training and isinstance(layer, nn.modules.dropout._DropoutNd | nn.RReLU):
+        if not type(layer).__module__.startswith(("torch.nn.modules.", "l2l_core.")):
             return False
         if any(vars(layer)[name] for name in vars(layer) if name.endswith("_hooks")):
             return False
+        if isinstance(layer, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d) or (layer.training and _random(layer)):
+            return False
     return True
+
+
+def _random(layer: nn.Module) -> bool:
+    # Attention and recurrent networks have a rate of their own, beside a dropout layer or without one.
+    rate = layer.p if isinstance(layer, nn.modules.dropout._DropoutNd) else getattr(layer, "dropout", 0.0)
+    return isinstance(layer, nn.RReLU) or (isinstance(rate, float | int) and rate > 0)
 
 
 def _on_threads(work: Callable[[nn.Module, range], R], model: nn.Module, chunks: list[range]) -> list[R]:

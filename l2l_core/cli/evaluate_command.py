@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from l2l_core.cli.options import AsJson, Root, print_table, say
+from l2l_core.cli.options import AsJson, Backbone, Root, print_table, say
 
 
 def run(
@@ -14,6 +14,7 @@ def run(
     weights: Annotated[
         Path | None, typer.Option(help="File that `l2l train` wrote; an untrained net without it.")
     ] = None,
+    backbone: Backbone = None,
     episodes: Annotated[int | None, typer.Option(help="How many. [default: the benchmark's number]", min=2)] = None,
     seed: Annotated[int | None, typer.Option(help="Of the episodes. [default: the benchmark's]", min=0)] = None,
     root: Root = None,
@@ -29,10 +30,12 @@ def run(
     from l2l_core.evaluation.published import compare
     from l2l_core.evaluation.report import percent
     from l2l_core.evaluation.run import evaluate
-    from l2l_core.training import build_learner, load_weights
+    from l2l_core.training import build_learner, load_weights, read_weights
 
     opened = load_benchmark(benchmark, root=root)
-    learner = build_learner(opened, method)
+    if weights is not None and backbone is None:
+        backbone = read_weights(weights)[1].get("backbone")
+    learner = build_learner(opened, method, backbone=backbone)
     if weights is None:
         say(f"no --weights given: this is an untrained {method}")
     else:

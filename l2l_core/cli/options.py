@@ -14,6 +14,9 @@ from l2l_core.errors import UsageError
 Root: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder that holds the data; else L2L_HOME, else the user's cache folder.")
 ]
+Backbone: TypeAlias = Annotated[
+    str | None, typer.Option(help="Name of the backbone, such as conv4 or resnet12; else the method's own.")
+]
 Form: TypeAlias = Annotated[
     str | None, typer.Option(help="Which form of the raw data, as `l2l show` lists them; else the first that is there.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from l2l_core.cli.options import AsJson, Root, make_folder, print_json, say
+from l2l_core.cli.options import AsJson, Backbone, Root, make_folder, print_json, say
 
 DEFAULT_MINUTES = 10.0
 
@@ -17,6 +17,7 @@ def run(
     minutes: Annotated[float | None, typer.Option(help=f"Time budget. [default: {DEFAULT_MINUTES:g}]")] = None,
     episodes: Annotated[int | None, typer.Option(help="Budget in training episodes, instead of minutes.")] = None,
     seed: Annotated[int, typer.Option(help="Of the initial weights and of the episodes.", min=0)] = 0,
+    backbone: Backbone = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to. [default: runs/BENCHMARK-METHOD-sSEED]", file_okay=False)
     ] = None,
@@ -28,6 +29,7 @@ def run(
     Examples:
         l2l train omniglot-5w1s --method protonet --minutes 20
         l2l train glyphs-5w1s --method maml --episodes 32000 --seed 1
+        l2l train cifar-fs-5w1s --method r2d2 --backbone resnet12
     """
     from l2l_core.algorithms.methods import get_method
     from l2l_core.data.benchmarks import load_benchmark
@@ -43,7 +45,9 @@ def run(
     weights = folder / "weights.safetensors"
     if weights.exists():
         say(f"note: {weights} of an earlier run will be replaced")
-    learner, done = train(opened, method, minutes=minutes, episodes=episodes, seed=seed, progress=True)
+    learner, done = train(
+        opened, method, minutes=minutes, episodes=episodes, seed=seed, backbone=backbone, progress=True
+    )
     save_weights(weights, learner, done)
     draw_training({method: done.curve}, folder / "training.png")
     best = done.best

@@ -2,7 +2,7 @@
 
 import operator
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -12,11 +12,14 @@ from l2l_core.algorithms.learner import Learner
 from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.errors import UsageError
+from l2l_core.evaluation.embedded import embeddings_of, embeds_once, logits_on_embeddings
 from l2l_core.evaluation.report import Report, versions
 from l2l_core.evaluation.statistics import mean_ci95
 
 BATCH = 16
 """Episodes a batch: enough to fill two cores, few enough to fit a GPU with 20-way tasks."""
+EMBEDDED_BATCH = 256
+"""Episodes a batch where the examples are embedded already."""
 
 
 def evaluate(
@@ -89,18 +92,17 @@ def accuracies_of(learner: Learner, generator: TaskGenerator, episodes: int, *, 
     modes = {part: part.training for part in learner.modules()}
     learner.eval()
     try:
-        with tqdm(
-            desc="evaluating", total=episodes, unit=" episodes", disable=None if progress else True, leave=False
-        ) as bar:
+        with torch.no_grad():
+            answers, batch = _answers(learner, generator, episodes, hidden=None if progress else True)
             accuracies: list[float] = []
-            for indices in _batches(episodes):
-                episode = generator.batch(indices)
-                with torch.no_grad():
-                    logits_BQN = learner.adapt(episode.support_x, episode.support_y)(episode.query_x)
-                _check_logits(logits_BQN, (*episode.query_y.shape, generator.ways), type(learner).__name__)
-                correct_BQ = logits_BQN.argmax(dim=-1) == episode.query_y
-                accuracies += correct_BQ.double().mean(dim=1).tolist()
-                bar.update(len(indices))
+            with tqdm(
+                desc="evaluating", total=episodes, unit=" episodes", disable=None if progress else True, leave=False
+            ) as bar:
+                for indices in _batches(episodes, batch):
+                    logits_BQN, query_y = answers(indices)
+                    _check_logits(logits_BQN, (*query_y.shape, generator.ways), type(learner).__name__)
+                    accuracies += (logits_BQN.argmax(dim=-1) == query_y).double().mean(dim=1).tolist()
+                    bar.update(len(indices))
     finally:
         for part, training in modes.items():
             part.training = training
@@ -120,6 +122,25 @@ def _check_logits(logits: Tensor, shape: tuple[int, ...], learner: str) -> None:
         )
 
 
-def _batches(episodes: int) -> Iterator[range]:
-    for start in range(0, episodes, BATCH):
-        yield range(start, min(start + BATCH, episodes))
+def _answers(
+    learner: Learner, generator: TaskGenerator, episodes: int, hidden: bool | None
+) -> tuple[Callable[[range], tuple[Tensor, Tensor]], int]:
+    """What gives the logits and labels of some episodes' queries, and how many episodes to ask it for at a time."""
+
+    def adapted(indices: range) -> tuple[Tensor, Tensor]:
+        episode = generator.batch(indices)
+        return learner.adapt(episode.support_x, episode.support_y)(episode.query_x), episode.query_y
+
+    if not embeds_once(learner, generator, episodes):
+        return adapted, BATCH
+    examples = len(generator.dataset)
+    with tqdm(desc="embedding", total=examples, unit=" examples", disable=hidden, leave=False) as bar:
+        embeddings_MD = embeddings_of(learner, generator, bar.update)
+    if embeddings_MD is None:
+        return adapted, BATCH
+    return lambda indices: logits_on_embeddings(learner, generator, embeddings_MD, indices), EMBEDDED_BATCH
+
+
+def _batches(episodes: int, size: int) -> Iterator[range]:
+    for start in range(0, episodes, size):
+        yield range(start, min(start + size, episodes))

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 from torch import Tensor, nn
 
 from l2l_core.errors import UsageError
+from l2l_core.nn.pictures import FeaturesClassifier, embedding_size
 
 Downsample: TypeAlias = Literal["pool", "stride"]
 
@@ -100,7 +101,7 @@ class Conv4(nn.Module):
         return maps.reshape(-1, features_dim)  # type: ignore[no-any-return]  # Module.__call__ is untyped
 
 
-class ConvClassifier(nn.Module):
+class ConvClassifier(FeaturesClassifier):
     """A backbone with a linear layer on top; its value is logits [M, N].
 
     Attributes:
@@ -113,19 +114,18 @@ class ConvClassifier(nn.Module):
         image_size: height and width in pixels of the pictures to come, which fix D where the backbone pools.
 
     Raises:
-        UsageError: ways below 1, or pictures too small for the backbone.
+        UsageError: ways below 1, or pictures that the backbone cannot take.
     """
 
-    def __init__(self, backbone: Conv4, ways: int, image_size: tuple[int, int] = (28, 28)) -> None:
+    width_argument = "image_size"
+
+    def __init__(self, backbone: nn.Module, ways: int, image_size: tuple[int, int] = (28, 28)) -> None:
         super().__init__()
         if ways < 1:
             raise UsageError(f"ConvClassifier was asked for {ways} ways; give at least 1")
         self.features = backbone
-        self.classifier = nn.Linear(backbone.features_dim(image_size), ways)
-
-    def forward(self, images_MCHW: Tensor) -> Tensor:
-        """Logits [M, N] of pictures [M, C, H, W]."""
-        return self.classifier(self.features(images_MCHW))  # type: ignore[no-any-return]  # Module.__call__ is untyped
+        channels = next(layer.in_channels for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
+        self.classifier = nn.Linear(embedding_size(backbone, (channels, *image_size)), ways)
 
 
 def maml_init_(module: nn.Module) -> nn.Module:

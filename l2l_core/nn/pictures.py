@@ -3,6 +3,9 @@
 Letters in shapes: M examples, C H W image, D embedding, N ways.
 """
 
+from math import prod
+
+import torch
 from torch import Tensor, nn
 
 from l2l_core.errors import UsageError
@@ -31,6 +34,37 @@ def check_pictures(net: str, images_MCHW: Tensor, channels: int, smallest: int =
             f"{net} was given pictures of {height}×{width} pixels, but its pools leave nothing of less than "
             f"{smallest}×{smallest}; resize them"
         )
+
+
+def output_shape(net: nn.Module, image: tuple[int, int, int]) -> tuple[int, ...]:
+    """Shape of what a net makes of one picture of that C, H and W.
+
+    Raises:
+        UsageError: the net cannot take it.
+    """
+    training = {part: part.training for part in net.modules()}
+    try:
+        with torch.no_grad():
+            # Two, since BatchNorm refuses to normalise a single value.
+            made: Tensor = net.eval()(torch.zeros(2, *image))
+    except RuntimeError as error:
+        what = str(error).splitlines()[0]
+        raise UsageError(
+            f"{type(net).__name__} cannot embed pictures {list(image)} ({what}); take another backbone"
+        ) from error
+    finally:
+        for part, mode in training.items():
+            part.training = mode
+    return tuple(made.shape[1:])
+
+
+def embedding_size(backbone: nn.Module, image: tuple[int, int, int]) -> int:
+    """D, how many numbers a backbone makes of a picture of that C, H and W.
+
+    Raises:
+        UsageError: the backbone cannot take it.
+    """
+    return prod(output_shape(backbone, image))
 
 
 class FeaturesClassifier(nn.Module):

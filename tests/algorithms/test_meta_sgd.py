@@ -10,9 +10,20 @@ from torch import Tensor, nn
 from torch.func import grad
 from torch.nn import functional
 
-from l2l_core.algorithms.meta_sgd import MetaSGD, meta_sgd_update
+from l2l_core.algorithms.maml import MAMLLearner
+from l2l_core.algorithms.meta_sgd import MetaSGD, MetaSGDLearner, meta_sgd_update
+from l2l_core.algorithms.over_tasks import Strategy
 from l2l_core.errors import UsageError
 from l2l_core.modules import clone_module
+from tests.algorithms.gradient_checks import (
+    PROMISES,
+    batch_norm_net,
+    check_descent,
+    check_strategies,
+    picture_net,
+    small_net,
+)
+from tests.algorithms.test_maml import RATE, tasks
 from tests.optim.nets import NETS, Excused, Tied, assert_gradients, living_tensors, make, mlp, shaken, task
 
 
@@ -204,3 +215,58 @@ def test_it_refuses_in_words() -> None:
         with pytest.raises(UsageError) as error:
             call()
         assert str(error.value) == message
+
+
+LEARNER_RATES = (0.1, 0.5)  # large enough for every rate to matter
+
+
+@pytest.mark.parametrize("net", [small_net, batch_norm_net])
+@pytest.mark.parametrize("steps", [1, 3, 5])
+@pytest.mark.parametrize("first_order", [False, True])
+def test_the_learners_meta_gradients(net: Callable[[], nn.Module], steps: int, first_order: bool) -> None:
+    learner = MetaSGDLearner(net(), LEARNER_RATES, steps, first_order=first_order)
+    check_descent(
+        learner, lambda theta, name, g, step: theta[f"lrs.{learner.moving.index(name)}"] * g, steps, first_order
+    )
+
+
+def test_the_learners_strategies_agree() -> None:
+    def build(strategy: Strategy) -> MetaSGDLearner:
+        torch.manual_seed(2)
+        return MetaSGDLearner(batch_norm_net(), LEARNER_RATES, 2, strategy=strategy)
+
+    check_strategies(build)
+
+
+def test_the_learners_rates_start_at_random_in_the_papers_range_and_are_of_the_parameters_that_move() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 50, 3), nn.BatchNorm2d(50), nn.Flatten(), nn.Linear(50, 40))
+    learner = MetaSGDLearner(model)
+    assert [rate.shape for rate in learner.lrs] == [model.get_parameter(name).shape for name in learner.moving]
+    assert learner.moving == ("0.weight", "0.bias", "3.weight", "3.bias")
+    for rate in learner.lrs:
+        assert 0.005 <= rate.min() < 0.02
+        assert 0.085 < rate.max() <= 0.1
+    assert (learner.steps, learner.test_steps) == (1, 1)
+
+
+def test_the_learner_is_maml_where_all_rates_are_one() -> None:
+    ours, maml = MetaSGDLearner(batch_norm_net(), (RATE, RATE), 3), MAMLLearner(batch_norm_net(), RATE, 3)
+    for learner in (ours, maml):
+        learner.meta_loss(*tasks())[0].backward()
+    for one, other in zip(ours.model.parameters(), maml.model.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("promise", list(PROMISES))
+def test_the_learner_keeps_the_promises_of_every_learner(promise: str) -> None:
+    PROMISES[promise](MetaSGDLearner(picture_net(), steps=2))
+
+
+@pytest.mark.parametrize("lr_range", [(0.0, 0.1), (0.2, 0.1), (float("nan"), 0.1)])
+def test_the_learner_refuses_a_range_that_is_none(lr_range: tuple[float, float]) -> None:
+    with pytest.raises(UsageError) as error:
+        MetaSGDLearner(small_net(), lr_range)
+    assert str(error.value) == (
+        f"MetaSGDLearner was asked for rates that start from {lr_range[0]} to {lr_range[1]}; give a range above 0, low "
+        "first"
+    )

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import l2l_core.algorithms
-from l2l_core.algorithms import METHODS, MAMLLearner, ProtoNet, TrainingDefaults, get_method
+from l2l_core.algorithms import METHODS, MAMLLearner, ProtoNet, Setting, TrainingDefaults, get_method
 from l2l_core.errors import UnknownNameError
 
 
@@ -29,8 +29,8 @@ def test_every_public_name_is_there() -> None:
 
 def test_an_unknown_method_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as error:
-        get_method("protonets")
-    assert str(error.value) == "unknown method 'protonets'; did you mean 'protonet'?"
+        get_method("reptil")
+    assert str(error.value) == "unknown method 'reptil'; did you mean 'reptile'?"
 
 
 def test_descriptions_are_one_line_each() -> None:
@@ -44,7 +44,7 @@ def test_descriptions_are_one_line_each() -> None:
 @pytest.mark.parametrize(("ways", "shots", "channels"), [(5, 1, 1), (20, 5, 3), (2, 1, 1)])
 def test_every_method_builds_a_learner_for_its_episodes(name: str, ways: int, shots: int, channels: int) -> None:
     torch.manual_seed(0)
-    learner = get_method(name).build(ways, shots, channels).eval()
+    learner = get_method(name).build(Setting(ways, shots, (channels, 28, 28), classes=6)).eval()
     support_y = torch.arange(ways).repeat_interleave(shots)[None]
     logits = learner.adapt(torch.rand(1, ways * shots, channels, 28, 28), support_y)(torch.rand(1, 3, channels, 28, 28))
     assert logits.shape == (1, 3, ways)
@@ -55,7 +55,7 @@ def test_the_settings_are_those_stated() -> None:
     protonet = get_method("protonet")
     assert protonet.training(5, 1) == TrainingDefaults(60, 1, 5, 1, 1e-3, 2_000)
     assert protonet.training(20, 5) == TrainingDefaults(60, 5, 5, 1, 1e-3, 2_000)
-    learner = protonet.build(5, 1, 1)
+    learner = protonet.build(Setting(5, 1))
     assert isinstance(learner, ProtoNet)
     assert learner.backbone(torch.rand(2, 1, 28, 28)).shape == (2, 64)
 
@@ -64,7 +64,7 @@ def test_the_settings_are_those_stated() -> None:
         assert method.training(5, 1) == TrainingDefaults(5, 1, 5, 8, 1e-3, None)
         assert method.training(20, 5) == TrainingDefaults(20, 5, 5, 4, 1e-3, None)
         for ways, steps, test_steps in ((5, 1, 3), (20, 5, 5)):
-            learner = method.build(ways, 1, 1)
+            learner = method.build(Setting(ways, 1))
             assert isinstance(learner, MAMLLearner)
             assert (learner.lr, learner.steps, learner.test_steps) == (0.5, steps, test_steps)
             assert learner.first_order is first_order
@@ -77,5 +77,5 @@ def test_the_same_seed_builds_the_same_learner() -> None:
         states = []
         for _ in range(2):
             torch.manual_seed(3)
-            states.append(get_method(name).build(5, 1, 1).state_dict())
+            states.append(get_method(name).build(Setting(5, 1, classes=6)).state_dict())
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

@@ -2,12 +2,16 @@
 
 import math
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from l2l_core.algorithms import ProtoNet
+from l2l_core.errors import UnknownNameError, UsageError
 from l2l_core.nn import Conv4
+from tests.algorithms import metric_tasks
 
 WAYS, SHOTS, QUERIES = 4, 2, 3
 
@@ -51,6 +55,40 @@ def test_loss_accuracy_and_gradient_are_the_slow_ones() -> None:
     total.backward()
     for parameter, gradient in zip(backbone.parameters(), found, strict=True):
         torch.testing.assert_close(gradient, parameter.grad)
+
+
+CLOSENESS = {
+    "euclidean": lambda q, c: -((q - c) ** 2).sum(),
+    "euclidean per feature": lambda q, c: -((q - c) ** 2).sum() / len(q),
+    "cosine": lambda q, c: (q @ c) / math.sqrt((q @ q) * (c @ c)),
+}
+
+
+@pytest.mark.parametrize("distance", CLOSENESS)
+def test_every_distance_is_that_of_nested_loops_scaled(distance: str) -> None:
+    def expected(support: np.ndarray, labels: np.ndarray, query: np.ndarray) -> np.ndarray:
+        means = [support[labels == label].mean(axis=0) for label in range(metric_tasks.WAYS)]
+        return np.array([[2.5 * CLOSENESS[distance](q, mean) for mean in means] for q in query])
+
+    learner = ProtoNet(metric_tasks.backbone(), distance, scale=2.5)
+    metric_tasks.check_logits(learner, expected)
+    assert "scale" not in learner.state_dict()  # weights of one with another fixed scale fit
+
+
+@pytest.mark.parametrize("distance", CLOSENESS)
+def test_meta_gradients_are_those_of_finite_differences_also_of_a_learned_scale(distance: str) -> None:
+    learner = ProtoNet(metric_tasks.backbone(), distance, scale=2.5, learn_scale=True)
+    assert learner.scale.item() == 2.5
+    metric_tasks.check_meta_gradients(learner)
+
+
+def test_settings_that_cannot_be_are_refused_in_words() -> None:
+    with pytest.raises(UnknownNameError) as error:
+        ProtoNet(nn.Flatten(), "euclid")
+    assert str(error.value).startswith("unknown distance 'euclid'; did you mean 'euclidean'")
+    with pytest.raises(UsageError) as error:
+        ProtoNet(nn.Flatten(), scale=math.inf)
+    assert str(error.value) == "scale is inf; give a finite number above 0"
 
 
 def test_training_embeds_support_and_query_in_one_batch() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from l2l_core.algorithms.methods import METHODS
+from l2l_core.algorithms.methods import METHODS, Setting
 from l2l_core.catalog import check_catalog, open_catalog
 from l2l_core.cli.options import size_text
 from l2l_core.errors import ConsentError, L2LError
@@ -179,7 +179,7 @@ def test_a_method_builds_a_learner_that_adapts(name: str) -> None:
     tasks, ways, shots, queries = 2, 5, 2, 3
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    learner = METHODS[name].build(ways, shots, 1).eval()
+    learner = METHODS[name].build(Setting(ways, shots, classes=6)).eval()
     support_x = torch.rand(tasks, ways * shots, 1, 28, 28, generator=draws)
     support_y = torch.arange(ways).repeat_interleave(shots).expand(tasks, -1)
     query_x = torch.rand(tasks, ways * queries, 1, 28, 28, generator=draws)
@@ -189,4 +189,7 @@ def test_a_method_builds_a_learner_that_adapts(name: str) -> None:
     # A task alone gives what it gives in company; and what was learned is not forgotten but used.
     alone_BQN = learner.adapt(support_x[:1], support_y[:1])(query_x[:1])
     torch.testing.assert_close(alone_BQN, logits_BQN[:1], rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(learner.adapt(support_x.flip(0), support_y)(query_x), logits_BQN)
+    swapped_BQN = learner.adapt(support_x.flip(0), support_y)(query_x)
+    # By what tells the ways apart, which in some methods is next to nothing before they are trained.
+    theirs, ours = (each - each.mean(dim=-1, keepdim=True) for each in (swapped_BQN, logits_BQN))
+    assert (theirs - ours).abs().max() > 0.01 * ours.abs().max() > 0

@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.speed import devices, loaders, opening, pictures, scale, tasks
+from tests.speed import devices, evaluation, loaders, opening, pictures, scale, tasks
 from tests.speed.measure import seconds
 
-TOPICS = {module.__name__.rpartition(".")[2]: module for module in (opening, scale, tasks, pictures, loaders, devices)}
+TOPICS = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (opening, scale, tasks, pictures, loaders, evaluation, devices)
+}
 
 
 def machine() -> str:
