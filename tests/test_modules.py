@@ -1,6 +1,8 @@
 """Module surgery against hand-written computations."""
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from l2l_core.errors import UsageError
 from l2l_core.modules import (
     accuracy,
+    call_with,
     clone_module,
     clone_named_parameters,
     clone_parameters,
@@ -293,3 +296,76 @@ def test_accuracy_is_the_fraction_of_right_rows() -> None:
         result = accuracy(scores, targets)
         assert result.dtype == torch.float32
         assert math.isclose(result.item(), 2 / 3, rel_tol=1e-6)
+
+
+def all_tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {
+        name: tensor
+        for tensors in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
+        for name, tensor in tensors
+    }
+
+
+def test_a_call_with_other_tensors_follows_ties_wherever_they_are() -> None:
+    x = torch.randn(2, 3, dtype=torch.float64)
+    other = torch.randn(4, 3, dtype=torch.float64)
+    tied = Tied().double()
+    assert torch.equal(call_with(tied, {"weight": other}, x), torch.tanh(x @ other.T) @ other)
+    assert torch.equal(tied(x), torch.tanh(x @ tied.weight.T) @ tied.weight)
+
+    twice = Twice().double()
+    own = twice.first.weight
+    square = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    found = call_with(twice, {"first.weight": square}, x)
+    reference = Twice().double()
+    reference.load_state_dict(twice.state_dict())
+    reference.first.weight = nn.Parameter(square.detach().clone())
+    torch.testing.assert_close(found, reference(x))
+    assert twice.first.weight is twice.second.weight is own
+
+
+def test_a_call_that_fails_leaves_the_module_as_it_was() -> None:
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.LSTM(3, 2))
+    before = all_tensors(module)
+    instead = {name: tensor.clone() for name, tensor in before.items()}
+    lists = list(module[2]._flat_weights)
+    for x in (torch.ones(4, 3), torch.ones(4, 7)):
+        try:
+            call_with(module, instead, x)
+        except RuntimeError as error:
+            assert x.shape[1] == 7 and "shapes cannot be multiplied" in str(error)
+        assert all(now is before[name] for name, now in all_tensors(module).items())
+        assert all(now is then for now, then in zip(module[2]._flat_weights, lists, strict=True))
+    assert before["1.num_batches_tracked"] == 0
+    assert instead["1.num_batches_tracked"] == 1
+
+
+@pytest.mark.parametrize("make", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrent_network_is_called_with_the_tensors_and_forgets_them(make: type[nn.RNNBase]) -> None:
+    module = make(2, 3).double()
+    x = torch.randn(4, 1, 2, dtype=torch.float64)
+    instead = {name: torch.randn_like(p).requires_grad_() for name, p in module.named_parameters()}
+    reference = make(2, 3).double()
+    reference.load_state_dict({name: tensor.detach() for name, tensor in instead.items()})
+    found = call_with(module, instead, x)[0]
+    torch.testing.assert_close(found, reference(x)[0])
+    gradients = torch.autograd.grad(found.sum(), list(instead.values()))
+    expected = torch.autograd.grad(reference(x)[0].sum(), list(reference.parameters()))
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    watched = [weakref.ref(tensor) for tensor in instead.values()]
+    del found, gradients, instead
+    gc.collect()
+    assert [watch() for watch in watched] == [None] * len(watched)
+    own = make(2, 3).double()
+    own.load_state_dict(module.state_dict())
+    torch.testing.assert_close(module(x)[0], own(x)[0])
+
+
+def test_a_call_with_a_tensor_of_no_place_is_refused() -> None:
+    with pytest.raises(UsageError) as error:
+        call_with(mlp(), {"0.wieght": torch.ones(4, 3)}, torch.ones(1, 3))
+    assert str(error.value) == (
+        "Sequential was called with '0.wieght', which is none of its parameters or buffers; take the names from "
+        "named_parameters() and named_buffers()"
+    )

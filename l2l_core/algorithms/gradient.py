@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrizations
+from torch.overrides import TorchFunctionMode
 
 from l2l_core.algorithms.inner_loop import (
     Order,
@@ -166,7 +168,7 @@ class GradientLearner(Learner):
         support_x = self._laid_out(support_x)
 
         def adapted(net: nn.Module, tasks: range) -> tuple[Chunk, Params]:
-            with _with_gradients():
+            with _with_gradients(net):
                 chunk = self._chunk(net, support_x, support_y, ways, tasks, differentiable, spare=True)
                 return chunk, self._adapted(chunk)
 
@@ -205,7 +207,7 @@ class GradientLearner(Learner):
 
         def gradients_of(net: nn.Module, tasks: range) -> tuple[Tensor, Tensor, list[Tensor]]:
             part = slice(tasks.start, tasks.stop)
-            with _with_gradients():
+            with _with_gradients(net):
                 chunk = self._chunk(net, support_x, support_y, ways, tasks, differentiable, spare=not self.training)
                 return self._gradients(chunk, query_x[part], query_y[part], learned)
 
@@ -437,10 +439,25 @@ def _twice_differentiable(wanted: bool) -> AbstractContextManager[Any]:
     return sdpa_kernel(SDPBackend.MATH) if wanted else nullcontext()
 
 
+class _WeightNormWrittenOut(TorchFunctionMode):
+    """Within it, weight normalisation is g · v / ‖v‖ in so many words.
+
+    The fused kernel's second derivative takes ‖v‖ for a constant (torch 2.13 on a processor; ``gradgradcheck`` shows
+    it). The mode belongs to a thread.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch._weight_norm:
+            v, g, dim = args
+            return v * (g / torch.norm_except_dim(v, 2, dim))
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
-def _with_gradients() -> Iterator[None]:
+def _with_gradients(model: nn.Module) -> Iterator[None]:
     """Within it there are gradients, whatever mode the caller is in: the inner loop needs them."""
-    with torch.inference_mode(False), torch.enable_grad():
+    weight_norm = any(isinstance(layer, parametrizations._WeightNorm) for layer in model.modules())
+    with torch.inference_mode(False), torch.enable_grad(), _WeightNormWrittenOut() if weight_norm else nullcontext():
         yield
 
 

@@ -90,9 +90,7 @@ def layer_norm() -> nn.Module:
 
 
 def weight_norm() -> nn.Module:
-    return nn.Sequential(
-        nn.Flatten(), parametrizations.weight_norm(nn.Linear(6, 4)), nn.Tanh(), nn.Linear(4, WAYS, bias=False)
-    )
+    return nn.Sequential(nn.Flatten(), parametrizations.weight_norm(nn.Linear(6, 4)), nn.Tanh(), nn.Linear(4, WAYS))
 
 
 def orthogonal() -> nn.Module:
@@ -142,6 +140,8 @@ def reference(
     """The meta-loss by torch.func, a task after the other, on copies whose BatchNorm holds no state to write to."""
     model = copy.deepcopy(model)
     for layer in model.modules():
+        if isinstance(layer, parametrizations._WeightNorm):
+            layer.forward = lambda g, v: g * v / v.square().sum(dim=1, keepdim=True).sqrt()
         if isinstance(layer, nn.BatchNorm2d):
             layer.train(norm != "frozen")
             layer.track_running_stats = norm == "frozen"
@@ -365,13 +365,13 @@ def test_float16_does_not_lose_small_meta_gradients() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, WAYS))
     with torch.no_grad():
         model[3].weight.mul_(1e-6)
-    learner = MAMLLearner(model, RATE, 1, first_order=True)
+    learner = MAMLLearner(model, RATE, 0)
     _, wanted = gradients_of(learner, tasks(torch.float32))
     for learner.checkpoint in (False, True):
         with torch.autocast("cpu", dtype=torch.float16):
             _, found = gradients_of(learner, tasks(torch.float32))
         assert (found - wanted).norm() < 1e-2 * wanted.norm()
-        body = slice(0, 28)  # of the first layer, some 1e-7 each
+        body = slice(0, 28)  # of the first layer, less than float16 holds
         assert (found[body] - wanted[body]).norm() < 0.1 * wanted[body].norm()
 
 
@@ -477,11 +477,11 @@ def test_models_that_do_not_fit_are_refused_in_words(strategy: Any) -> None:
         "from a parameter that moves": lambda logits: logits.detach(),
         "the support has 6 pictures, but the model gives logits [5, 3]; let it give one row for each "
         "picture": lambda logits: logits[1:],
-        "the support has 3 classes, but the model gives logits [6, 2]; build it for 3 ways": lambda logits: (
-            logits[:, 1:]
-        ),
-        "the support has 3 classes, but the model gives logits [6]; build it for 3 ways": lambda logits: (
-            logits.sum(dim=1)
+        "the support has 3 classes, but the model gives logits [6, 2]; build it for 3 ways": lambda logits: logits[
+            :, 1:
+        ],
+        "the support has 3 classes, but the model gives logits [6]; build it for 3 ways": lambda logits: logits.sum(
+            dim=1
         ),
     }
     for message, function in refused.items():

@@ -29,9 +29,7 @@ def model(running: bool = True) -> nn.Module:
     if running:
         norm.running_mean.copy_(torch.tensor([0.4, -0.2]))
         norm.running_var.copy_(torch.tensor([0.5, 3.0]))
-    return nn.Sequential(
-        nn.Conv2d(1, 2, 3, padding=1), norm, nn.Softplus(), nn.Flatten(), nn.Linear(12, WAYS)
-    ).double()
+    return nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), norm, nn.Softplus(), nn.Flatten(), nn.Linear(12, WAYS)).double()
 
 
 def written_out(start: nn.Module, by_batch: bool, task: int, queries: Tensor, steps: int = STEPS) -> Tensor:

@@ -51,7 +51,7 @@ def test_auto_takes_threads_where_tasks_do_not_meet() -> None:
         nn.Dropout(0.5),
         nn.RReLU(),
         nn.LSTM(2, 2, num_layers=2, dropout=0.5),
-            nn.GRU(2, 2, num_layers=2, dropout=1),
+        nn.GRU(2, 2, num_layers=2, dropout=1),
         nn.MultiheadAttention(2, 1, dropout=0.1),
         nn.FractionalMaxPool2d(2, output_size=2).eval(),
         nn.BatchNorm2d(2),

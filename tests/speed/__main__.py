@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.speed import devices, evaluation, loaders, opening, pictures, scale, tasks
+from tests.speed import devices, evaluation, inner_loop, loaders, opening, pictures, scale, tasks
 from tests.speed.measure import seconds
 
 TOPICS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (opening, scale, tasks, pictures, loaders, evaluation, devices)
+    for module in (opening, scale, tasks, pictures, loaders, evaluation, inner_loop, devices)
 }
 
 
@@ -45,7 +45,7 @@ def _processor_lines() -> list[str]:
 
 
 def main(names: list[str]) -> None:
-    """Measure some topics on one core, all of them if none is named, with all files in a folder of their own."""
+    """Measure some topics, all of them if none is named, on one core where a topic does not say otherwise."""
     torch.set_num_threads(1)
     print(machine())
     print(f"{'':<62} {'measured':>14} {'ratio':>8} {'target':>7}   against, or unit")
