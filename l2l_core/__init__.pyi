@@ -18,6 +18,7 @@ from . import (
     vision,
 )
 from .alias import as_learn2learn
+from .allocator import keep_memory
 from .data.arrays import ArrayDataset, load_arrays
 from .data.benchmarks import Benchmark, load_benchmark
 from .data.datasets import MetaDataset, PreparedDataset, load_dataset

@@ -16,7 +16,7 @@ PACKAGE = Path(l2l_core.__file__).parent
 # From the bottom up; a module belongs to the layer with its longest prefix, and may import from its own and from those
 # below. A new module finds its layer by its name, or needs one here.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "_version"),
+    ("errors", "_version", "allocator"),
     ("files", "records"),
     ("fields",),
     ("catalog",),

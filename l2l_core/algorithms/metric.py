@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from l2l_core.algorithms.learner import Learner, Predictor, check_query, check_support, check_targets, score
-from l2l_core.algorithms.normalisation import Norm, sees_company
+from l2l_core.algorithms.normalisation import Norm, follow, sees_company
 from l2l_core.nn.closed_form import check_positive
 
 #: Embeddings of queries [B, Q, D], or maps [B, Q, D, h, w], to logits [B, Q, N].
@@ -35,6 +35,7 @@ class MetricLearner(Learner):
     def __init__(self, backbone: nn.Module, norm: Norm = "running") -> None:
         super().__init__(norm)
         self.backbone = backbone
+        follow(self, norm)
 
     @abstractmethod
     def fit(self, support_BMD: Tensor, support_y: Tensor, ways: int) -> Head:

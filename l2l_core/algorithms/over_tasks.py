@@ -10,6 +10,7 @@ from torch import nn
 
 from l2l_core.algorithms.normalisation import writes_buffers
 from l2l_core.modules import clone_module
+from l2l_core.nn.batch_norm import quickened
 
 R = TypeVar("R")
 
@@ -43,7 +44,8 @@ def over_tasks(
         return [work(model, range(tasks))]
     chunks = [range(task, task + 1) for task in range(tasks)]
     if strategy == "loop":
-        return [work(model, chunk) for chunk in chunks]
+        net = _twin(model) if device.type == "cpu" and plain(model) else model
+        return [work(net, chunk) for chunk in chunks]
     return _on_threads(work, model, chunks)
 
 
@@ -81,14 +83,12 @@ def _random(layer: nn.Module) -> bool:
 def _on_threads(work: Callable[[nn.Module, range], R], model: nn.Module, chunks: list[range]) -> list[R]:
     cores = torch.get_num_threads()
     workers = min(cores, len(chunks))
-    # A functional call puts parameters into the module meanwhile, so each thread needs modules of its own; the tensors
-    # in them are the same.
-    shared = {tensor: tensor for tensor in (*model.parameters(), *model.buffers())}
     settings = _settings()
 
     def work_through(mine: list[range]) -> list[R]:
         torch.set_num_threads(1)
-        twin = clone_module(model, memo=dict(shared))
+        # A functional call puts parameters into the module meanwhile, so each thread needs modules of its own.
+        twin = _twin(model)
         with settings():
             return [work(twin, chunk) for chunk in mine]
 
@@ -99,6 +99,11 @@ def _on_threads(work: Callable[[nn.Module, range], R], model: nn.Module, chunks:
         # New threads take the number that was set last, by whichever thread.
         torch.set_num_threads(cores)
     return [parts[place % workers][place // workers] for place in range(len(chunks))]
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """Other modules with the same tensors, and quicker ones where there are any."""
+    return quickened(clone_module(model, memo={tensor: tensor for tensor in (*model.parameters(), *model.buffers())}))
 
 
 def _settings() -> Callable[[], ExitStack]:

@@ -26,12 +26,14 @@ def run(
         l2l evaluate glyphs-5w1s --method maml
         l2l evaluate glyphs-5w1s --method maml --weights runs/glyphs-5w1s-maml-s0/weights.safetensors
     """
+    from l2l_core.allocator import keep_memory
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.evaluation.published import compare
     from l2l_core.evaluation.report import percent
     from l2l_core.evaluation.run import evaluate
     from l2l_core.training import build_learner, load_weights, read_weights
 
+    keep_memory()
     opened = load_benchmark(benchmark, root=root)
     if weights is not None and backbone is None:
         backbone = read_weights(weights)[1].get("backbone")

@@ -27,6 +27,7 @@ def run(
         l2l quickstart
         l2l quickstart --minutes 5 --out results
     """
+    from l2l_core.allocator import keep_memory
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.evaluation.pictures import draw_episodes, draw_results, draw_training
     from l2l_core.evaluation.report import percent
@@ -34,6 +35,7 @@ def run(
     from l2l_core.training import build_learner, save_weights, train
 
     make_folder(out, "--out")
+    keep_memory()
     benchmark = load_benchmark(BENCHMARK, root=root)
     test = benchmark.dataset()
     say(f"{benchmark.record.dataset}: {len(test.classes)} test classes of scripts that training never shows")

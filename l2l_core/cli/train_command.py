@@ -32,10 +32,12 @@ def run(
         l2l train cifar-fs-5w1s --method r2d2 --backbone resnet12
     """
     from l2l_core.algorithms.methods import get_method
+    from l2l_core.allocator import keep_memory
     from l2l_core.data.benchmarks import load_benchmark
     from l2l_core.evaluation.pictures import draw_training
     from l2l_core.training import save_weights, train
 
+    keep_memory()
     opened = load_benchmark(benchmark, root=root)
     if minutes is None and episodes is None:
         minutes = DEFAULT_MINUTES
