@@ -6,7 +6,7 @@ Letters in shapes: B tasks, N ways, M support examples, Q queries, C H W image, 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from l2l_core.algorithms.learner import Learner, Predictor, check_query, check_support, check_targets, score
 from l2l_core.algorithms.normalisation import Norm, follow, sees_company
 from l2l_core.nn.closed_form import check_positive
+
+_PIECE: Final = 128
+"""Pictures that are embedded at a time, on a processor, where they do not see each other."""
 
 #: Embeddings of queries [B, Q, D], or maps [B, Q, D, h, w], to logits [B, Q, N].
 Head: TypeAlias = Callable[[Tensor], Tensor]
@@ -93,11 +96,18 @@ class MetricLearner(Learner):
     def embed(self, pictures_MCHW: Tensor) -> Tensor:
         """Embeddings [M, D] of pictures, which may be given to `fit` and its head; no parameter or buffer changes."""
         with spared_buffers(self):
-            return self.laid_out(self.backbone(pictures_MCHW))
+            return self._of_all(pictures_MCHW)
 
     def _embed(self, pictures_BMCHW: Tensor) -> Tensor:
-        embedded_M = self.laid_out(self.backbone(pictures_BMCHW.flatten(0, 1)))
+        embedded_M = self._of_all(pictures_BMCHW.flatten(0, 1))
         return embedded_M.reshape(*pictures_BMCHW.shape[:2], *embedded_M.shape[1:])
+
+    def _of_all(self, pictures_MCHW: Tensor) -> Tensor:
+        if pictures_MCHW.device.type != "cpu" or not self.embeds_alone:
+            return self.laid_out(self.backbone(pictures_MCHW))
+        # A processor is through sooner with pieces whose maps stay in memory that it has at hand.
+        pieces = torch.split(pictures_MCHW, _PIECE)
+        return torch.cat([self.laid_out(self.backbone(piece)) for piece in pieces])
 
 
 @contextmanager
