@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
 from l2l_core.algorithms.inner_loop import (
@@ -456,7 +457,11 @@ class _WeightNormWrittenOut(TorchFunctionMode):
 @contextmanager
 def _with_gradients(model: nn.Module) -> Iterator[None]:
     """Within it there are gradients, whatever mode the caller is in: the inner loop needs them."""
-    weight_norm = any(isinstance(layer, parametrizations._WeightNorm) for layer in model.modules())
+    weight_norm = any(
+        isinstance(layer, parametrizations._WeightNorm)
+        or any(isinstance(hook, WeightNorm) for hook in layer._forward_pre_hooks.values())
+        for layer in model.modules()
+    )
     with torch.inference_mode(False), torch.enable_grad(), _WeightNormWrittenOut() if weight_norm else nullcontext():
         yield
 

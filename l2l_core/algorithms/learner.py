@@ -126,8 +126,9 @@ def score(logits_BQN: Tensor, query_y: Tensor) -> tuple[Tensor, Tensor]:
         query_y: int64 [B, Q] in 0..N-1.
     """
     loss = functional.cross_entropy(logits_BQN.flatten(0, 1), query_y.flatten())
-    accuracy_B = (logits_BQN.detach().argmax(dim=-1) == query_y).to(logits_BQN.dtype).mean(dim=1)
-    return loss, accuracy_B
+    correct_BQ = logits_BQN.detach().argmax(dim=-1) == query_y
+    # Half precision does not know 1/75 from 1/76.
+    return loss, correct_BQ.to(torch.promote_types(logits_BQN.dtype, torch.float32)).mean(dim=1)
 
 
 def _check_pictures(name: str, pictures: Tensor) -> None:

@@ -53,7 +53,7 @@ class KroneckerLinear(nn.Module):
     Raises:
         UsageError: n or m below 1.
 
-    Source: Jose et al. 2018, "Kronecker recurrent units", section 3; Arnold et al. 2019, "When MAML can adapt fast and
+    Source: Jose et al. 2018, "Kronecker recurrent units", section 3; Arnold et al. 2021, "When MAML can adapt fast and
     how to assist when it cannot", section 4.
     """
 

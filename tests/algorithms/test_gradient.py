@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -572,3 +573,20 @@ def test_pictures_are_laid_out_only_for_layers_that_are_known_to_take_any_format
     learner.adapt(*tasks()[:2])(tasks()[2])
     assert formats
     assert all(formats)
+
+
+def test_weight_norm_by_a_hook_is_that_by_a_parametrization() -> None:
+    """It cannot be copied, so that the grid above does without it."""
+    new = weight_norm().double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # it is deprecated, and nets have it
+        old = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(6, 4)), nn.Tanh(), nn.Linear(4, WAYS)).double()
+    learned = dict(new.named_parameters())
+    names = {"1.weight_g": "1.parametrizations.weight.original0", "1.weight_v": "1.parametrizations.weight.original1"}
+    with torch.no_grad():
+        for name, parameter in old.named_parameters():
+            parameter.copy_(learned[names.get(name, name)])
+    for model in (old, new):
+        MAMLLearner(model, lr=RATE, steps=2).meta_loss(*tasks())[0].backward()
+    for name, parameter in old.named_parameters():
+        torch.testing.assert_close(parameter.grad, learned[names.get(name, name)].grad, rtol=1e-8, atol=1e-10)

@@ -14,7 +14,7 @@ from tests.small import SmallData
 UNKNOWN_DATASET = "unknown data set 'smal'; did you mean 'small'?"
 UNKNOWN_NAME = "unknown data set or benchmark 'smal'; did you mean 'small'"
 UNKNOWN_BENCHMARK = "unknown benchmark 'small-3w1s'; did you mean 'small-3w2s'?"
-UNKNOWN_METHOD = "unknown method 'protnet'; did you mean 'protonet'?"
+UNKNOWN_METHOD = "unknown method 'reptil'; did you mean 'reptile'?"
 BAD_SUBSET = "small: subset 'tset' is none of train, validation, test; None takes all classes"
 
 
@@ -32,8 +32,8 @@ BAD_SUBSET = "small: subset 'tset' is none of train, validation, test; None take
         ("train small-3w1s --method maml", UNKNOWN_BENCHMARK),
         ("evaluate small-3w1s --method maml", UNKNOWN_BENCHMARK),
         ("evaluate small --method maml", "unknown benchmark 'small'; did you mean"),
-        ("train small-3w2s --method protnet", UNKNOWN_METHOD),
-        ("evaluate small-3w2s --method protnet", UNKNOWN_METHOD),
+        ("train small-3w2s --method reptil", UNKNOWN_METHOD),
+        ("evaluate small-3w2s --method reptil", UNKNOWN_METHOD),
         ("sample small --subset tset", BAD_SUBSET),
         ("sample small-3w2s --subset tset", BAD_SUBSET),
         ("sample small --ways 0", "ways is 0; give at least 1"),

@@ -28,10 +28,22 @@ def measure(folder: Path) -> None:
     vast = sparse_store(folder / "vast.safetensors", *VAST)
     _opening(f"store of {VAST[0] * VAST[1]:,} examples in {VAST[0]:,} classes", vast, 50)
     vast.unlink()
+    _importing()
     for command in (["list"], ["show", "omniglot"]):
         line = [sys.executable, "-m", "l2l_core", *command]
         (taken,) = seconds(lambda line=line: subprocess.run(line, capture_output=True, check=True), rounds=5)
         at_most(f"l2l {' '.join(command)}", f"{taken:.2f} s", taken, 0.5, "seconds")
+
+
+def _importing() -> None:
+    """What the package adds to `import torch`: all of it that an episode and a learner need."""
+    used = "l2l_core.TaskGenerator, l2l_core.MetaDataset, l2l_core.algorithms.MAML, l2l_core.nn.Conv4"
+    for what, program in (("", "import l2l_core"), (", and what an episode and MAML need", f"import l2l_core; {used}")):
+        code = f"import torch, time; start = time.perf_counter(); {program}; print(time.perf_counter() - start)"
+        line = [sys.executable, "-c", code]
+        times = [float(subprocess.run(line, capture_output=True, text=True, check=True).stdout) for _ in range(5)]
+        taken_ms = 1e3 * sorted(times)[1]
+        at_most(f"import l2l_core after torch{what}", f"{taken_ms:.1f} ms", taken_ms, 150, "milliseconds")
 
 
 def _opening(what: str, path: Path, target_ms: float) -> None:
