@@ -21,9 +21,9 @@ R = TypeVar("R")
 #: of each of its operations. MAML of second order on Conv4, 28×28, 16 tasks of 5-way 1-shot with 15 queries, against
 #: the plain loop on two cores: 1.4 to 1.6 times as fast with 1 inner step and 1.5 with 5, pictures laid out channels
 #: last (which alone makes 1.5 and 1.2 times on one core), BatchNorm's second derivative by `quickened`; see
-#: tests/speed/inner_loop.py. Vectorising makes grouped
-#: convolutions of the tasks' own weights, which are two to three times slower there. On a GPU, where a single task
-#: leaves most of the device idle, together; that has not been measured.
+#: tests/speed/inner_loop.py. Vectorising makes grouped convolutions of the tasks' own weights, which are two to three
+#: times slower there. On a GPU, where a single task leaves most of the device idle, together; that has not been
+#: measured.
 Strategy: TypeAlias = Literal["auto", "loop", "threads", "together"]
 
 
