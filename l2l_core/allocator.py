@@ -15,7 +15,8 @@ def keep_memory() -> bool:
     Otherwise glibc hands blocks of more than 32 MiB back to the system at once and takes new ones, every page of which
     the system fills with zeros when it is first touched: on a processor, a training step on a few hundred pictures then
     takes up to twice as long (see README). It is a setting of the whole process, so programs make it and libraries do
-    not. Where there is another C library nothing happens.
+    not. Some blocks are taken several times over before they are used again, so a process may become larger by a few
+    times its largest block. Where there is another C library nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return False
