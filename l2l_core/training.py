@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,6 +27,7 @@ from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.index import ClassIndex
 from l2l_core.data.pretraining import ExampleBatches
+from l2l_core.data.sampling import random_words
 from l2l_core.errors import ContentError, DivergedError, TaskError, UsageError
 from l2l_core.evaluation.report import versions
 from l2l_core.evaluation.run import accuracies_of
@@ -36,7 +38,8 @@ from l2l_core.records import BenchmarkRecord
 VALIDATION_EPISODES: Final = 100
 VALIDATE_EVERY: Final = 100
 """Steps between validations: at a few tenths of a second a step, some 5 % of the time goes into them."""
-
+STEPS: Final = 50
+"""Stream of the random words that seed torch's generators for each step."""
 OPTIMISERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
@@ -110,14 +113,19 @@ def build_learner(benchmark: Benchmark | str, method: str, seed: int = 0, *, bac
         StoreError: the data set is not in the cache (says how to get it), or damaged.
     """
     spec, benchmark = get_method(method), load_benchmark(benchmark)
+    setting = _setting(benchmark, method, backbone)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(check_seed(seed))
+        return spec.build(setting)
+
+
+def _setting(benchmark: Benchmark, method: str, backbone: str | None) -> Setting:
+    """What a learner for a benchmark is built for."""
     record, train_set = benchmark.record, benchmark.dataset("train")
     if train_set.modality != "images":
         raise UsageError(f"{method} takes pictures, but {record.dataset} holds {train_set.modality}; take another")
     channels, height, width = train_set.example_shape
-    setting = Setting(record.ways, record.shots, (channels, height, width), len(train_set.classes), backbone)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(check_seed(seed))
-        return spec.build(setting)
+    return Setting(record.ways, record.shots, (channels, height, width), len(train_set.classes), backbone)
 
 
 def train(
@@ -156,7 +164,8 @@ def train(
     benchmark = load_benchmark(benchmark)
     record = benchmark.record
     classes = benchmark.dataset("train")
-    settings = _within(get_method(method).training(record.ways, record.shots), record, classes.class_index)
+    setting = _setting(benchmark, method, backbone)
+    settings = _within(get_method(method).training(setting), record, classes.class_index)
     learner = build_learner(benchmark, method, seed, backbone=backbone)
     tasks: Tasks
     if settings.batch_size is None:
@@ -177,10 +186,16 @@ def train(
     unit = " s" if minutes is not None else " episodes"
     bar_format = "{l_bar}{bar}| {n:.0f}/{total:.0f}{unit} [{elapsed}<{remaining}{postfix}]"
     disable = None if progress else True
+    devices = sorted({parameter.device.index for parameter in learner.parameters() if parameter.is_cuda})
     try:
-        with tqdm(desc=f"training {method}", total=budget, unit=unit, bar_format=bar_format, disable=disable) as bar:
+        # Dropout and its kin draw from the global generators, which are the caller's again afterwards.
+        with (
+            torch.random.fork_rng(devices),
+            tqdm(desc=f"training {method}", total=budget, unit=unit, bar_format=bar_format, disable=disable) as bar,
+        ):
             spent = 0.0
             while spent < budget:
+                torch.manual_seed(int(random_words(seed, STEPS, np.array([done]), 1)[0, 0]) >> 1)
                 losses.append(_step(learner, optimiser, tasks, settings, done, spent / budget))
                 done += settings.meta_batch
                 spent = _spent(start, done, minutes)
@@ -304,12 +319,16 @@ def load_weights(path: Path, learner: Learner, benchmark: Benchmark, method: str
     if card["method"] != method:
         raise ContentError(f"{path} holds weights of {card['method']}, not of {method}; give --method {card['method']}")
     expected = learner.state_dict()
+    own = card.get("backbone")
+    advice = f"train on {benchmark.record.name}"
+    if card["benchmark"] == benchmark.record.name:
+        advice = "leave --backbone out" if own is None else f"give --backbone {own}, or leave it out"
     for name in sorted(expected.keys() | tensors.keys()):
         found, wanted = (list(table[name].shape) if name in table else "absent" for table in (tensors, expected))
         if found != wanted:
             raise ContentError(
                 f"{path} was trained for {card['benchmark']} and does not fit {benchmark.record.name}: "
-                f"{name} is {found} in the file and {wanted} in the learner; train on {benchmark.record.name}"
+                f"{name} is {found} in the file and {wanted} in the learner; {advice}"
             )
     learner.load_state_dict(tensors)
     return card

@@ -14,7 +14,7 @@ from torch import Tensor
 from l2l_core import training
 from l2l_core.algorithms.learner import Learner
 from l2l_core.algorithms.maml import MAMLLearner
-from l2l_core.algorithms.methods import METHODS, TrainingDefaults
+from l2l_core.algorithms.methods import METHODS, Setting, TrainingDefaults
 from l2l_core.algorithms.protonet import ProtoNet
 from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.generator import TaskGenerator
@@ -42,8 +42,8 @@ def _recipe(monkeypatch: pytest.MonkeyPatch, method: str, **changes: object) -> 
     """Another recipe for a method, for one test."""
     spec = METHODS[method]
 
-    def changed(ways: int, shots: int) -> TrainingDefaults:
-        return replace(spec.training(ways, shots), **changes)
+    def changed(setting: Setting) -> TrainingDefaults:
+        return replace(spec.training(setting), **changes)
 
     monkeypatch.setattr(training, "get_method", lambda name: replace(spec, training=changed))
 
@@ -227,7 +227,7 @@ def test_episodes_are_as_large_as_the_data_allows_and_the_card_says_so(
 
 
 def test_a_recipe_that_fits_is_kept(opened: Benchmark) -> None:
-    settings = METHODS["maml"].training(3, 2)
+    settings = METHODS["maml"].training(Setting(3, 2))
     assert training._within(settings, opened.record, opened.dataset("train").class_index) == settings
 
 
@@ -311,7 +311,7 @@ EPISODES = {
 @pytest.mark.parametrize("method", METHODS)
 def test_training_pays(glyphs_home: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(training, "VALIDATION_EPISODES", 10)
-    if METHODS[method].training(5, 1).train_ways == 60:
+    if METHODS[method].training(Setting(5, 1)).train_ways == 60:
         _recipe(monkeypatch, method, train_ways=20)  # a third of the paper's, and of its time
     benchmark = load_benchmark("glyphs-5w1s", root=glyphs_home)
     untrained = evaluate(benchmark, build_learner(benchmark, method), 40)
@@ -319,9 +319,19 @@ def test_training_pays(glyphs_home: Path, monkeypatch: pytest.MonkeyPatch, metho
     trained = evaluate(benchmark, learner, 40)
     # Both saw the same episodes, so the gain is that of each episode.
     mean, ci95 = mean_ci95(np.subtract(trained.accuracies, untrained.accuracies))
-    assert run.settings == training.get_method(method).training(5, 1)
+    assert run.settings == training.get_method(method).training(Setting(5, 1))
     assert trained.episodes_digest == untrained.episodes_digest
     assert mean - ci95 > 0
+
+
+def test_dropout_is_a_function_of_the_seed_too(opened: Benchmark) -> None:
+    runs = []
+    for caller in (1, 2):
+        torch.manual_seed(caller)
+        before = torch.get_rng_state()
+        runs.append(train(opened, "anil", episodes=2, seed=3, backbone="r2d2")[0])
+        assert torch.equal(torch.get_rng_state(), before)
+    assert _same_weights(*runs)
 
 
 @pytest.fixture
@@ -406,7 +416,7 @@ def test_weights_of_another_number_of_ways(opened: Benchmark, tmp_path: Path) ->
     two_way = _changed(opened, ways=2)
     learner = build_learner(two_way, "maml")
     assert isinstance(learner, MAMLLearner)
-    run = TrainingRun("small-2w2s", "maml", 0, METHODS["maml"].training(2, 2), 0, 0.0, (), {})
+    run = TrainingRun("small-2w2s", "maml", 0, METHODS["maml"].training(Setting(2, 2)), 0, 0.0, (), {})
     save_weights(path, learner, run)
     three_way = build_learner(opened, "maml")
     with pytest.raises(ContentError) as caught:

@@ -28,6 +28,13 @@ from .baseline import Baseline, BaselinePlusPlus
 from .gbml import GBML
 from .gradient import GradientLearner
 from .learner import Learner, Predictor
+from .lightning import (
+    LightningANIL,
+    LightningEpisodicModule,
+    LightningMAML,
+    LightningMetaOptNet,
+    LightningPrototypicalNetworks,
+)
 from .maml import MAML, MAMLLearner, maml_update
 from .maml_plus_plus import MAMLPlusPlus
 from .matching import MatchingNet

@@ -119,6 +119,11 @@ def _moving(who: str, model: nn.Module, of_classifier: bool) -> tuple[str, ...]:
                 f"{who} was given a {type(model).__name__} without a submodule {part!r}; give a model that is "
                 "classifier(features(x)), as ConvClassifier is"
             )
+    features, classifier = model.get_submodule("features"), model.get_submodule("classifier")
+    shared = set(features.parameters()) & set(classifier.parameters())
+    if shared:
+        name = next(name for name, parameter in model.named_parameters() if parameter in shared)
+        raise UsageError(f"{who} tells features and classifier apart, but {name!r} belongs to both; give each its own")
     return tuple(name for name in without_normalisation(model) if name.startswith("classifier.") is of_classifier)
 
 

@@ -28,7 +28,7 @@ from l2l_core.algorithms.inner_loop import (
     unscaled,
 )
 from l2l_core.algorithms.learner import Learner, Predictor, check_query, check_support, check_targets
-from l2l_core.algorithms.normalisation import Norm, follow, gathers_statistics
+from l2l_core.algorithms.normalisation import Norm, follow, gathers_statistics, writes_buffers
 from l2l_core.algorithms.over_tasks import Strategy, over_tasks, plain
 from l2l_core.errors import UsageError
 from l2l_core.modules import call_with
@@ -129,6 +129,12 @@ class GradientLearner(Learner):
                 f"{who} was given a {type(model).__name__} without a parameter to move; "
                 "give a model with parameters that require a gradient"
             )
+        unknown = [name for name in moving if name not in dict(model.named_parameters())]
+        if unknown:
+            raise UsageError(
+                f"{who} was asked to move {unknown[0]!r}, but {type(model).__name__} has no such parameter; give names "
+                "of its named_parameters()"
+            )
         self.model = model
         self.moving = moving
         self.steps = steps
@@ -142,11 +148,21 @@ class GradientLearner(Learner):
 
     @abstractmethod
     def rule(self) -> tuple[Rule[Any], Any]:
-        """One inner step, and its state before the first; for `checkpoint` the state must hold no graph."""
+        """One inner step, and its state before the first; for `checkpoint` the state must hold no graph.
+
+        A step is a function of parameters, gradients (both by name, [B, …] each) and state that gives the parameters
+        and the state after it, such as `gradient_step`; the state is None where there is none.
+        """
 
     def start(self, chunk: Chunk) -> Params:
         """Where the parameters that move start, [B, …] each; those of the model for all tasks alike."""
         parameters = dict(chunk.net.named_parameters())
+        frozen = [name for name in self.moving if chunk.order > 0 and not parameters[name].requires_grad]
+        if frozen:
+            raise UsageError(
+                f"{type(self).__name__} was built to move {frozen[0]!r}, which requires no gradient any more; freeze "
+                "before building it, or let it require one"
+            )
         return {name: parameters[name].expand(len(chunk.tasks), *parameters[name].shape) for name in self.moving}
 
     def prepare(self, chunk: Chunk, x: Tensor) -> Tensor:
@@ -174,7 +190,7 @@ class GradientLearner(Learner):
                 return chunk, self._adapted(chunk)
 
         with _twice_differentiable(differentiable and not self.first_order):
-            chunks = over_tasks(adapted, self.model, len(support_x), support_x.device, self.strategy)
+            chunks = over_tasks(adapted, self.model, len(support_x), support_x.device, self._strategy)
 
         def predict(query_x: Tensor) -> Tensor:
             check_query(query_x, support_x)
@@ -213,7 +229,7 @@ class GradientLearner(Learner):
                 return self._gradients(chunk, query_x[part], query_y[part], learned)
 
         with _twice_differentiable(differentiable and not self.first_order):
-            results = over_tasks(gradients_of, self.model, len(support_x), support_x.device, self.strategy)
+            results = over_tasks(gradients_of, self.model, len(support_x), support_x.device, self._strategy)
         losses_B = torch.cat([losses for losses, _, _ in results])
         accuracy_B = torch.cat([accuracies for _, accuracies, _ in results])
         mean = losses_B.mean()
@@ -245,7 +261,7 @@ class GradientLearner(Learner):
         with torch.inference_mode(False):
             if pictures.is_inference():
                 pictures = pictures.clone()
-            if pictures.device.type != "cpu" or not plain(self.model):
+            if pictures.ndim != 5 or pictures.device.type != "cpu" or not plain(self.model):
                 return pictures
             flat = pictures.flatten(0, 1)
             laid_out = torch.empty_like(flat, memory_format=torch.channels_last).copy_(flat)
@@ -255,6 +271,13 @@ class GradientLearner(Learner):
     def _prepared(self, chunk: Chunk, x: Tensor) -> Tensor:
         with torch.set_grad_enabled(chunk.order > 0 and torch.is_grad_enabled()):
             return self.prepare(chunk, x)
+
+    @property
+    def _strategy(self) -> Strategy:
+        # What a learner has besides its model, such as transforms of gradients, all tasks share.
+        others = [child for child in self.children() if child is not self.model]
+        alone = any(not plain(child) or writes_buffers(child) for child in others)
+        return "loop" if self.strategy == "auto" and alone else self.strategy
 
     @property
     def _steps(self) -> int:

@@ -15,16 +15,16 @@ from l2l_core.algorithms.normalisation import Norm, follow
 from l2l_core.errors import UsageError
 from l2l_core.nn.heads import class_counts
 
-#: Query pictures [B, Q, C, H, W] to logits [B, Q, N], of the tasks that a learner was adapted to.
+#: Queries [B, Q, …] to logits [B, Q, N], of the tasks that a learner was adapted to.
 Predictor: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Learner(nn.Module, ABC):
     """A few-shot algorithm with its parameters. A batch of tasks is a support set and a query set for each of B tasks.
 
-    support_x, query_x are floating-point pictures [B, M, C, H, W] and [B, Q, C, H, W]; support_y, query_y are int64
-    [B, M] and [B, Q] in 0..N-1, where N is one more than the largest support label and each class has support in each
-    task.
+    support_x, query_x are inputs [B, M, …] and [B, Q, …] as the learner's model takes them, floating point (pictures
+    [B, M, C, H, W], vectors, sequences) or int64 (token ids); support_y, query_y are int64 [B, M] and [B, Q] in
+    0..N-1, where N is one more than the largest support label and each class has support in each task.
 
     Args:
         norm: what normalisation layers do; see `Norm`.
@@ -82,7 +82,7 @@ def check_support(support_x: Tensor, support_y: Tensor) -> int:
     Raises:
         UsageError: tensors that are not as `Learner` describes them.
     """
-    _check_pictures("support_x", support_x)
+    _check_inputs("support_x", support_x)
     _check_labels("support_y", support_y, support_x)
     ways = int(support_y.max()) + 1
     class_counts(support_y, ways)
@@ -95,11 +95,16 @@ def check_query(query_x: Tensor, support_x: Tensor) -> None:
     Raises:
         UsageError: they are not as `Learner` describes them.
     """
-    _check_pictures("query_x", query_x)
+    _check_inputs("query_x", query_x)
     if query_x.shape[0] != support_x.shape[0]:
         raise UsageError(
             f"query_x holds {query_x.shape[0]} tasks, but support_x holds {support_x.shape[0]}; "
             "give a query set for each support set"
+        )
+    if query_x.ndim == support_x.ndim == 5 and query_x.shape[2:] != support_x.shape[2:]:
+        raise UsageError(
+            f"query_x holds pictures {list(query_x.shape[2:])}, but support_x {list(support_x.shape[2:])}; "
+            "give pictures of one size"
         )
 
 
@@ -131,23 +136,28 @@ def score(logits_BQN: Tensor, query_y: Tensor) -> tuple[Tensor, Tensor]:
     return loss, correct_BQ.to(torch.promote_types(logits_BQN.dtype, torch.float32)).mean(dim=1)
 
 
-def _check_pictures(name: str, pictures: Tensor) -> None:
-    if pictures.ndim != 5:
+def _check_inputs(name: str, inputs: Tensor) -> None:
+    if not isinstance(inputs, Tensor):
+        raise UsageError(f"{name} must be a tensor, but is a {type(inputs).__name__}; convert it with torch.as_tensor")
+    if inputs.ndim < 3:
         raise UsageError(
-            f"{name} must be [tasks, examples, C, H, W], but has shape {list(pictures.shape)}; "
-            "add the missing axes, for one task with x[None]"
+            f"{name} must be [tasks, examples, …], of pictures [tasks, examples, C, H, W], but has shape "
+            f"{list(inputs.shape)}; add the missing axes, for one task with x[None]"
         )
-    if not pictures.numel():
-        raise UsageError(f"{name} has shape {list(pictures.shape)} and holds no picture; give at least one a task")
-    if not pictures.is_floating_point():
-        raise UsageError(f"{name} must be floating point, but is {pictures.dtype}; convert it, as in x.float() / 255")
+    if not inputs.numel():
+        raise UsageError(f"{name} has shape {list(inputs.shape)} and holds no example; give at least one a task")
+    # Whole numbers of 64 bits are token ids; smaller ones are pictures that somebody forgot to convert.
+    if not inputs.is_floating_point() and inputs.dtype != torch.int64:
+        raise UsageError(f"{name} must be floating point, but is {inputs.dtype}; convert it, as in x.float() / 255")
 
 
-def _check_labels(name: str, labels: Tensor, pictures: Tensor) -> None:
-    if labels.shape != pictures.shape[:2]:
+def _check_labels(name: str, labels: Tensor, inputs: Tensor) -> None:
+    if not isinstance(labels, Tensor):
+        raise UsageError(f"{name} must be a tensor, but is a {type(labels).__name__}; convert it with torch.as_tensor")
+    if labels.shape != inputs.shape[:2]:
         raise UsageError(
-            f"{name} has shape {list(labels.shape)}, but its pictures come as {list(pictures.shape[:2])} "
-            "[tasks, examples]; give one label for each"
+            f"{name} has shape {list(labels.shape)}, but its inputs come as {list(inputs.shape[:2])} "
+            "[tasks, examples]; give one label for each, and a single task as x[None], y[None]"
         )
     if labels.dtype != torch.int64:
         raise UsageError(f"{name} must be int64, but is {labels.dtype}; convert it with y.long()")

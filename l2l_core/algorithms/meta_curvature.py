@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from l2l_core.algorithms.gradient import GradientLearner, Settings, checked_rate
 from l2l_core.algorithms.inner_loop import Params, Rule
 from l2l_core.algorithms.normalisation import without_normalisation
+from l2l_core.nn.closed_form import exactly
 from l2l_core.nn.kronecker import KroneckerLinear
 from l2l_core.optim.transforms import KroneckerTransform, MetaCurvatureTransform, TransformOf, transform_of
 
@@ -52,10 +53,12 @@ class TransformLearner(GradientLearner):
         """Gradient descent along the transformed gradients."""
 
         def step(params: Params, gradients: Params, state: None) -> tuple[Params, None]:
-            moved = {
-                name: value - self.lr * _of_tasks(transform, gradients[name])
-                for (name, value), transform in zip(params.items(), self.transforms, strict=True)
-            }
+            # Parameters and gradients are in full precision, and so is the way from one to the other.
+            with exactly(next(iter(params.values()))):
+                moved = {
+                    name: value - self.lr * _of_tasks(transform, gradients[name])
+                    for (name, value), transform in zip(params.items(), self.transforms, strict=True)
+                }
             return moved, None
 
         return step, None

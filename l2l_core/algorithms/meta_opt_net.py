@@ -67,7 +67,7 @@ class MetaOptNet(_MetaOptNet):
         backbone: from pictures [M, C, H, W] to embeddings [M, D], or to maps, which are flattened.
         C_reg: C, above 0.
         max_iters: of the solver, in train and in eval mode; the released code takes 15 and 3. Ours is right to the last
-            digits after 15; see `svm_dual`.
+            digits after 15, and after 3 no more than a guess; see `svm_dual`.
         label_smoothing: what the loss takes from the right class and gives to the others in equal parts; 0.1 in the
             released recipe for mini-ImageNet.
         norm: what BatchNorm does; see `Norm`.

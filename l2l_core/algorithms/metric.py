@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from l2l_core.algorithms.learner import Learner, Predictor, check_query, check_support, check_targets, score
-from l2l_core.algorithms.normalisation import Norm, follow, sees_company
+from l2l_core.algorithms.normalisation import Norm, follow, sees_company, writes_buffers
+from l2l_core.algorithms.over_tasks import plain
+from l2l_core.errors import UsageError
 from l2l_core.nn.closed_form import check_positive
 
 _PIECE: Final = 128
@@ -48,6 +50,9 @@ class MetricLearner(Learner):
             support_BMD: embeddings.
             support_y: int64 [B, M] in 0..ways-1.
             ways: N.
+
+        Returns:
+            A function of query embeddings [B, Q, D] that gives logits [B, Q, N].
         """
 
     def laid_out(self, embedded_M: Tensor) -> Tensor:
@@ -68,7 +73,7 @@ class MetricLearner(Learner):
         def predict(query_x: Tensor) -> Tensor:
             check_query(query_x, support_x)
             with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()), spared_buffers(self):
-                return head(self._embed(query_x))
+                return self._checked(head(self._embed(query_x)), query_x, ways)
 
         return predict
 
@@ -83,20 +88,30 @@ class MetricLearner(Learner):
         shots_in_all = support_x.shape[1]
         embedded_BMD = self._embed(torch.cat([support_x, query_x], dim=1))
         head = self.fit(embedded_BMD[:, :shots_in_all], support_y, ways)
-        return self.loss(head(embedded_BMD[:, shots_in_all:]), query_y)
+        return self.loss(self._checked(head(embedded_BMD[:, shots_in_all:]), query_x, ways), query_y)
 
     @property
     def embeds_alone(self) -> bool:
         """Whether what becomes of an example does not depend on its company, in the mode that the learner is in.
 
-        If so, each example of a data set need be embedded only once for all of its tasks.
+        If so, each example of a data set need be embedded only once for all of its tasks. Of layers that somebody else
+        wrote it is not known, nor of those that draw at random or keep a count.
         """
-        return not sees_company(self)
+        return not sees_company(self) and plain(self.backbone) and not writes_buffers(self.backbone)
 
     def embed(self, pictures_MCHW: Tensor) -> Tensor:
         """Embeddings [M, D] of pictures, which may be given to `fit` and its head; no parameter or buffer changes."""
         with spared_buffers(self):
             return self._of_all(pictures_MCHW)
+
+    def _checked(self, logits_BQN: Tensor, query_x: Tensor, ways: int) -> Tensor:
+        """The logits, where the head gave such."""
+        if logits_BQN.shape != (*query_x.shape[:2], ways):
+            raise UsageError(
+                f"the head of {type(self).__name__} gave {list(logits_BQN.shape)} instead of logits "
+                f"{[*query_x.shape[:2], ways]}; let fit return a function that scores every way for every query"
+            )
+        return logits_BQN
 
     def _embed(self, pictures_BMCHW: Tensor) -> Tensor:
         embedded_M = self._of_all(pictures_BMCHW.flatten(0, 1))

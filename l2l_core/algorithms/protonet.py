@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from l2l_core.algorithms.metric import Head, MetricLearner, scale_of
 from l2l_core.algorithms.normalisation import Norm
 from l2l_core.errors import UnknownNameError
+from l2l_core.nn.closed_form import exactly, precise
 from l2l_core.nn.heads import prototypes, squared_distances
 from l2l_core.nn.metric_heads import Similarity, cosine_similarities
 
@@ -58,8 +59,15 @@ class ProtoNet(MetricLearner):
 
     def fit(self, support_BMD: Tensor, support_y: Tensor, ways: int) -> Head:
         """Minus the distances to the prototypes, scaled."""
-        prototypes_BND = prototypes(support_BMD, support_y, ways)
-        return lambda query_BQD: self.scale * _CLOSENESS[self.distance](query_BQD, prototypes_BND)
+        with exactly(support_BMD):
+            prototypes_BND = prototypes(precise(support_BMD), support_y, ways)
+
+        def logits(query_BQD: Tensor) -> Tensor:
+            # A squared distance loses in half precision what tells the ways apart.
+            with exactly(query_BQD):
+                return self.scale * _CLOSENESS[self.distance](precise(query_BQD), prototypes_BND)
+
+        return logits
 
 
 def _euclidean(query_BQD: Tensor, prototypes_BND: Tensor) -> Tensor:

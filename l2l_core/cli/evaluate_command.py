@@ -51,6 +51,7 @@ def run(
         seed,
         method=method,
         weights=None if weights is None else str(weights),
+        backbone=backbone,
         progress=True,
     )
     if as_json:

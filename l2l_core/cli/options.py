@@ -15,7 +15,11 @@ Root: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder that holds the data; else L2L_HOME, else the user's cache folder.")
 ]
 Backbone: TypeAlias = Annotated[
-    str | None, typer.Option(help="Name of the backbone, such as conv4 or resnet12; else the method's own.")
+    str | None,
+    typer.Option(
+        help="conv4, conv4-32, conv4-stride, r2d2, resnet12 or wrn28; else the method's own (conv4; MAML and its kin: "
+        "conv4-stride for grey pictures, conv4-32 for colour)."
+    ),
 ]
 Form: TypeAlias = Annotated[
     str | None, typer.Option(help="Which form of the raw data, as `l2l show` lists them; else the first that is there.")

@@ -31,7 +31,7 @@ def run(
 
 
 def _find(name: str, root: Root) -> dict[str, Any]:
-    from l2l_core.algorithms.methods import METHODS
+    from l2l_core.algorithms.methods import METHODS, Setting
     from l2l_core.catalog import open_catalog
     from l2l_core.errors import UnknownNameError
 
@@ -48,7 +48,9 @@ def _find(name: str, root: Root) -> dict[str, Any]:
     if name in METHODS:
         spec = METHODS[name]
         training = {
-            f"training_{ways}w{shots}s": asdict(spec.training(ways, shots)) for ways in (5, 20) for shots in (1, 5)
+            f"training_{ways}w{shots}s": asdict(spec.training(Setting(ways, shots)))
+            for ways in (5, 20)
+            for shots in (1, 5)
         }
         return {"name": name, "description": spec.description, **training}
     raise UnknownNameError("data set, benchmark or method", name, [*catalog.datasets, *catalog.benchmarks, *METHODS])

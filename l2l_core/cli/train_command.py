@@ -29,7 +29,7 @@ def run(
     Examples:
         l2l train omniglot-5w1s --method protonet --minutes 20
         l2l train glyphs-5w1s --method maml --episodes 32000 --seed 1
-        l2l train cifar-fs-5w1s --method r2d2 --backbone resnet12
+        l2l train omniglot-5w5s --method r2d2 --backbone resnet12
     """
     from l2l_core.algorithms.methods import get_method
     from l2l_core.allocator import keep_memory

@@ -28,6 +28,7 @@ class Report:
         seconds: of the evaluation, without loading packages and data.
         episodes_digest: names the episodes: equal digests, equal data, classes and examples.
         versions: of Python and the packages that matter.
+        backbone: name of the learner's backbone; None for the method's own.
     """
 
     benchmark: str
@@ -47,9 +48,11 @@ class Report:
     seconds: float
     episodes_digest: str
     versions: Mapping[str, str]
+    backbone: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.benchmark} {self.method}: {percent(self.accuracy, self.ci95)} over {self.episodes:,} episodes"
+        method = self.method if self.backbone is None else f"{self.method} on {self.backbone}"
+        return f"{self.benchmark} {method}: {percent(self.accuracy, self.ci95)} over {self.episodes:,} episodes"
 
     def to_json(self) -> str:
         """One JSON object on one line; its keys are the attributes."""

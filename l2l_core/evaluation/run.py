@@ -30,6 +30,7 @@ def evaluate(
     *,
     method: str | None = None,
     weights: str | None = None,
+    backbone: str | None = None,
     progress: bool = False,
 ) -> Report:
     """The accuracy of a learner on a benchmark's own episodes, with its 95% interval.
@@ -41,7 +42,7 @@ def evaluate(
         learner: what adapts; it is in evaluation mode meanwhile, and left as it was.
         episodes: how many, at least 2; the protocol's number for None.
         seed: of the episodes; the protocol's for None.
-        method, weights: what to call the learner and its weights in the report.
+        method, weights, backbone: what to call the learner, its weights and its backbone in the report.
         progress: whether to show a bar on stderr, where that is a terminal.
 
     Raises:
@@ -76,6 +77,7 @@ def evaluate(
         seconds=seconds,
         episodes_digest=generator.digest(episodes),
         versions=versions(),
+        backbone=backbone,
     )
 
 

@@ -39,7 +39,9 @@ def quickened(model: nn.Module) -> nn.Module:
 
 class _BatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(input.device.type) or input.dtype != self.weight.dtype or input.numel() == 0:
+        unusual = torch.is_autocast_enabled(input.device.type) or input.dtype != self.weight.dtype
+        # Of a single value a channel PyTorch says in words that it cannot be normalised.
+        if unusual or input.numel() <= input.shape[1]:
             return super().forward(input)
         self._check_input_dim(input)
         return batch_normalised(input, self.weight, self.bias, self.eps)

@@ -33,11 +33,19 @@ def named_gradients(
     Raises:
         UsageError: the loss is not differentiable, or not with respect to some parameter that nothing excuses.
     """
+    if not isinstance(loss, Tensor):
+        raise UsageError(f"{asker} was given a {type(loss).__name__} for a loss; give a tensor with a graph")
     if loss.numel() != 1:
         raise UsageError(f"{asker} was given a loss of shape {list(loss.shape)}; reduce it to a scalar")
     if not loss.requires_grad:
         raise UsageError(
             f"{asker} was given a loss without a graph; compute it from this clone, with gradients enabled"
+        )
+    # A look at the value makes a GPU wait; there the steps after it show what happened.
+    if loss.device.type == "cpu" and not loss.isfinite():
+        raise UsageError(
+            f"{asker} was given a loss that is {loss.item()}; lower the inner learning rate, or look for infinite "
+            "values in the inputs or the parameters"
         )
     pairs = list(named)
     frozen = [name for name, parameter in pairs if not parameter.requires_grad]

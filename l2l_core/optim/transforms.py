@@ -5,7 +5,7 @@ A new transform starts as near to the identity as its module does, on the parame
 
 from collections.abc import Callable, Mapping
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,10 @@ from l2l_core.errors import UsageError
 
 #: From a parameter to the module that transforms its gradient; None for none.
 TransformOf: TypeAlias = Callable[[Tensor], nn.Module | None]
+
+
+_LARGEST: Final = 16_384
+"""Longest axis along which there may be a matrix: a gigabyte of float32."""
 
 
 def transform_of(transform: TransformOf, parameter: Tensor) -> nn.Module | None:
@@ -93,7 +97,7 @@ class KroneckerTransform:
         """The transform for gradients of that parameter."""
         shape = tuple(parameter.shape)
         n, m = (shape[1], prod(shape[2:])) if len(shape) > 2 else (*shape, 1, 1)[:2]
-        made = self.kronecker_cls(n=n, m=m, bias=self.bias, psd=self.psd)
+        made = self.kronecker_cls(n=_check_size(n), m=_check_size(m), bias=self.bias, psd=self.psd)
         return ReshapedTransform(_like(made, parameter), (-1, n, m))
 
 
@@ -170,7 +174,18 @@ class TransformDictionary:
         return None if transform is None else transform(param, *args, **kwargs)
 
 
+def _check_size(size: int) -> int:
+    """The length of an axis along which a transform has a matrix, where that can be held."""
+    if size > _LARGEST:
+        raise UsageError(
+            f"a transform along an axis of {size:,} needs a matrix of {4 * size**2 / 2**30:,.0f} GiB; leave that "
+            "parameter out with a TransformDictionary, or take a backbone with shorter embeddings"
+        )
+    return size
+
+
 def _identity(size: int, like: Tensor) -> nn.Parameter:
+    _check_size(size)
     return nn.Parameter(torch.eye(size, dtype=like.dtype, device=like.device))
 
 

@@ -12,6 +12,7 @@ from l2l_core.algorithms.anil import ANIL, BOIL
 from l2l_core.algorithms.gradient import GradientLearner
 from l2l_core.algorithms.learner import Learner
 from l2l_core.errors import UsageError
+from l2l_core.nn.pictures import FeaturesClassifier
 from tests.algorithms.gradient_checks import (
     PROMISES,
     Net,
@@ -135,3 +136,16 @@ def test_both_refuse_in_words() -> None:
         with pytest.raises(UsageError) as error:
             call()
         assert str(error.value) == message
+
+
+def test_a_head_tied_to_the_features_is_refused() -> None:
+    model = FeaturesClassifier()
+    model.features, model.classifier = nn.Sequential(nn.Flatten(), nn.Linear(6, 6)), nn.Linear(6, 6)
+    model.classifier.weight = model.features[1].weight
+    for kind in (ANIL, BOIL):
+        with pytest.raises(UsageError) as caught:
+            kind(model, lr=0.1, steps=1)
+        assert str(caught.value) == (
+            f"{kind.__name__} tells features and classifier apart, but 'features.1.weight' belongs to both; give "
+            "each its own"
+        )

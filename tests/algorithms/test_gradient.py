@@ -16,6 +16,8 @@ from torch.nn.utils import parametrizations
 
 from l2l_core.algorithms import MAMLLearner
 from l2l_core.algorithms.anil import ANIL
+from l2l_core.algorithms.meta_curvature import TransformLearner
+from l2l_core.algorithms.over_tasks import Strategy
 from l2l_core.errors import UsageError
 from tests.optim.nets import WAYS, Excused, Recurrent, Tied, assert_gradients, living_tensors, make, mlp
 
@@ -590,3 +592,26 @@ def test_weight_norm_by_a_hook_is_that_by_a_parametrization() -> None:
         MAMLLearner(model, lr=RATE, steps=2).meta_loss(*tasks())[0].backward()
     for name, parameter in old.named_parameters():
         torch.testing.assert_close(parameter.grad, learned[names.get(name, name)].grad, rtol=1e-8, atol=1e-10)
+
+
+def test_a_parameter_that_was_frozen_since_is_named() -> None:
+    learner = MAMLLearner(weight_norm().double(), lr=RATE, steps=1)
+    learner.model.requires_grad_(False)
+    with pytest.raises(UsageError) as caught:
+        learner.meta_loss(*tasks())
+    assert str(caught.value) == (
+        "MAMLLearner was built to move '1.bias', which requires no gradient any more; freeze before building it, or "
+        "let it require one"
+    )
+    learner.eval().adapt(*tasks()[:2])(tasks()[2])  # values need no graph
+
+
+def test_transforms_that_draw_at_random_take_the_tasks_one_by_one() -> None:
+    def losses(strategy: Strategy) -> list[float]:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(6, WAYS)).double()
+        learner = TransformLearner(model, lambda parameter: nn.Dropout(0.5), 0.4, 2, strategy=strategy)
+        torch.manual_seed(3)
+        return [learner.meta_loss(*tasks())[0].item() for _ in range(3)]
+
+    assert losses("auto") == losses("loop")

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from l2l_core.algorithms import METHODS, Learner, MAMLLearner, ProtoNet, Setting, get_method
+from l2l_core.algorithms.gradient import GradientLearner
+from l2l_core.algorithms.inner_loop import Rule, gradient_step
+from l2l_core.algorithms.metric import Head, MetricLearner
 from l2l_core.algorithms.pretrained import PretrainedLearner
 from l2l_core.errors import UsageError
 
@@ -137,21 +140,19 @@ def test_bad_tensors_are_refused_in_words(learner: Learner) -> None:
     x, y, qx, qy = episodes()
     lacks_four = torch.tensor([[0, 1, 2, 3, 4], [0, 1, 2, 3, 3], [0, 1, 2, 3, 4]])
     refused = {
-        "support_x must be [tasks, examples, C, H, W], but has shape [5, 1, 16, 16]; add the missing axes, for one "
-        "task with x[None]": (x[0], y, qx, qy),
-        "support_x has shape [3, 0, 1, 16, 16] and holds no picture; give at least one a task": (x[:, :0], y, qx, qy),
+        "support_x must be [tasks, examples, …], of pictures [tasks, examples, C, H, W], but has shape [5, 16]; add "
+        "the missing axes, for one task with x[None]": (x[0, :, 0, 0], y, qx, qy),
+        "support_y has shape [3, 5], but its inputs come as [5, 1] [tasks, examples]; give one label for each, and a "
+        "single task as x[None], y[None]": (x[0], y, qx, qy),
+        "support_x has shape [3, 0, 1, 16, 16] and holds no example; give at least one a task": (x[:, :0], y, qx, qy),
         "support_x must be floating point, but is torch.uint8; convert it, as in x.float() / 255": (
             (x * 255).byte(),
             y,
             qx,
             qy,
         ),
-        "support_y has shape [5], but its pictures come as [3, 5] [tasks, examples]; give one label for each": (
-            x,
-            y[0],
-            qx,
-            qy,
-        ),
+        "support_y has shape [5], but its inputs come as [3, 5] [tasks, examples]; give one label for each, and a "
+        "single task as x[None], y[None]": (x, y[0], qx, qy),
         "support_y must be int64, but is torch.float32; convert it with y.long()": (x, y.float(), qx, qy),
         "the support labels run from -1 to 3, but 4 ways are numbered 0..3; renumber them within each task": (
             x,
@@ -161,15 +162,17 @@ def test_bad_tensors_are_refused_in_words(learner: Learner) -> None:
         ),
         "class 4 of 0..4 has no support example in task 1 of the batch; give at least one of each class, or renumber "
         "the labels": (x, lacks_four, qx, qy),
-        "query_x must be [tasks, examples, C, H, W], but has shape [10, 1, 16, 16]; add the missing axes, for one "
-        "task with x[None]": (x, y, qx[0], qy),
-        "query_x holds 2 tasks, but support_x holds 3; give a query set for each support set": (x, y, qx[:2], qy),
-        "query_y has shape [3, 9], but its pictures come as [3, 10] [tasks, examples]; give one label for each": (
+        "query_x must be [tasks, examples, …], of pictures [tasks, examples, C, H, W], but has shape [10, 16]; add the "
+        "missing axes, for one task with x[None]": (x, y, qx[0, :, 0, 0], qy),
+        "query_x holds pictures [1, 16, 14], but support_x [1, 16, 16]; give pictures of one size": (
             x,
             y,
-            qx,
-            qy[:, :9],
+            qx[..., :14],
+            qy,
         ),
+        "query_x holds 2 tasks, but support_x holds 3; give a query set for each support set": (x, y, qx[:2], qy),
+        "query_y has shape [3, 9], but its inputs come as [3, 10] [tasks, examples]; give one label for each, and a "
+        "single task as x[None], y[None]": (x, y, qx, qy[:, :9]),
         "query_y must be int64, but is torch.int32; convert it with y.long()": (x, y, qx, qy.int()),
         "the query labels run from 0 to 5, but the support has the classes 0..4; number both in the same way": (
             x,
@@ -238,3 +241,70 @@ def test_training_beats_the_untrained_self(method: str) -> None:
         loss.backward()
         optimiser.step()
     assert accuracy() > untrained + 0.2
+
+
+class Reader(nn.Module):
+    """Token ids [M, L] to what a recurrent network has in mind at their end."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.words, self.recurrent = nn.Embedding(9, 6), nn.GRU(6, width, batch_first=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.recurrent(self.words(ids))[1][0]
+
+
+@pytest.mark.parametrize("kind", ["vectors", "token ids", "sequences"])
+def test_inputs_need_not_be_pictures(kind: str) -> None:
+    draws = torch.Generator().manual_seed(0)
+
+    def inputs(examples: int) -> Tensor:
+        if kind == "token ids":
+            return torch.randint(0, 9, (TASKS, examples, 7), generator=draws)
+        shape = (4,) if kind == "vectors" else (7, 4)
+        return torch.randn(TASKS, examples, *shape, generator=draws)
+
+    def net(width: int) -> nn.Module:
+        if kind == "token ids":
+            return Reader(width)
+        return nn.Sequential(nn.Flatten(), nn.Linear(4 if kind == "vectors" else 28, width))
+
+    _, support_y, _, query_y = episodes()
+    batch = inputs(WAYS), support_y, inputs(WAYS * QUERIES), query_y
+    torch.manual_seed(0)
+    for learner in (MAMLLearner(net(WAYS), lr=0.1, steps=2), ProtoNet(net(8))):
+        loss, _ = learner.meta_loss(*batch)
+        loss.backward()
+        assert all(parameter.grad.isfinite().all() for parameter in learner.parameters())
+        assert learner.eval().adapt(*batch[:2])(batch[2]).shape == (TASKS, WAYS * QUERIES, WAYS)
+
+
+def test_a_head_that_gives_no_logits_is_refused() -> None:
+    class Echo(MetricLearner):
+        def fit(self, support_BMD: Tensor, support_y: Tensor, ways: int) -> Head:
+            return lambda query_BQD: query_BQD
+
+    learner = Echo(nn.Sequential(nn.Flatten(), nn.Linear(256, 7)))
+    support_x, support_y, query_x, query_y = episodes()
+    for call in (
+        lambda: learner.meta_loss(support_x, support_y, query_x, query_y),
+        lambda: learner.adapt(support_x, support_y)(query_x),
+    ):
+        with pytest.raises(UsageError) as error:
+            call()
+        assert str(error.value) == (
+            "the head of Echo gave [3, 10, 7] instead of logits [3, 10, 5]; let fit return a function that scores "
+            "every way for every query"
+        )
+
+
+def test_a_parameter_to_move_that_is_not_there_is_named() -> None:
+    class Typing(GradientLearner):
+        def rule(self) -> tuple[Rule[None], None]:
+            return gradient_step(0.1), None
+
+    with pytest.raises(UsageError) as error:
+        Typing(nn.Linear(2, 2), ("weigth",), 1)
+    assert str(error.value) == (
+        "Typing was asked to move 'weigth', but Linear has no such parameter; give names of its named_parameters()"
+    )

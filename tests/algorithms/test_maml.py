@@ -337,3 +337,19 @@ def test_adapt_lets_excused_parameters_be_and_names_the_others() -> None:
     assert str(no_graph.value) == (
         "MAML.adapt was given a loss without a graph; compute it from this clone, with gradients enabled"
     )
+
+
+def test_adapt_refuses_what_is_no_loss_or_not_finite() -> None:
+    maml = MAML(make(mlp), lr=RATE)
+    for loss, message in (
+        (1.0, "MAML.adapt was given a float for a loss; give a tensor with a graph"),
+        (
+            maml(tasks()[0][0]).sum() * float("nan"),
+            "MAML.adapt was given a loss that is nan; lower the inner learning rate, or look for infinite values in "
+            "the inputs or the parameters",
+        ),
+        (maml(tasks()[0][0])[:, 0], "MAML.adapt was given a loss of shape [6]; reduce it to a scalar"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            maml.adapt(loss)  # type: ignore[arg-type]
+        assert str(caught.value) == message

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ from torch import nn
 
 import l2l_core.algorithms
 from l2l_core.algorithms import METHODS, MAMLLearner, ProtoNet, Setting, TrainingDefaults, get_method
-from l2l_core.errors import UnknownNameError
+from l2l_core.data.benchmarks import load_benchmark
+from l2l_core.errors import UnknownNameError, UsageError
 
 
 def test_listing_the_methods_does_not_import_torch() -> None:
     program = (
-        "import sys; from l2l_core.algorithms import METHODS; [m.training(5, 1) for m in METHODS.values()]; "
+        "import sys; from l2l_core.algorithms import METHODS, Setting; "
+        "[m.training(Setting(5, 1)) for m in METHODS.values()]; "
         "assert 'torch' not in sys.modules; from l2l_core.algorithms import MAML; assert 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -53,16 +56,16 @@ def test_every_method_builds_a_learner_for_its_episodes(name: str, ways: int, sh
 
 def test_the_settings_are_those_stated() -> None:
     protonet = get_method("protonet")
-    assert protonet.training(5, 1) == TrainingDefaults(60, 1, 5, 1, 1e-3, 2_000)
-    assert protonet.training(20, 5) == TrainingDefaults(60, 5, 5, 1, 1e-3, 2_000)
+    assert protonet.training(Setting(5, 1)) == TrainingDefaults(60, 1, 5, 1, 1e-3, 2_000)
+    assert protonet.training(Setting(20, 5)) == TrainingDefaults(60, 5, 5, 1, 1e-3, 2_000)
     learner = protonet.build(Setting(5, 1))
     assert isinstance(learner, ProtoNet)
     assert learner.backbone(torch.rand(2, 1, 28, 28)).shape == (2, 64)
 
     for name, first_order in (("maml", False), ("fomaml", True)):
         method = get_method(name)
-        assert method.training(5, 1) == TrainingDefaults(5, 1, 5, 8, 1e-3, None)
-        assert method.training(20, 5) == TrainingDefaults(20, 5, 5, 4, 1e-3, None)
+        assert method.training(Setting(5, 1)) == TrainingDefaults(5, 1, 5, 8, 1e-3, None)
+        assert method.training(Setting(20, 5)) == TrainingDefaults(20, 5, 5, 4, 1e-3, None)
         for ways, steps, test_steps in ((5, 1, 3), (20, 5, 5)):
             learner = method.build(Setting(ways, 1))
             assert isinstance(learner, MAMLLearner)
@@ -79,3 +82,65 @@ def test_the_same_seed_builds_the_same_learner() -> None:
             torch.manual_seed(3)
             states.append(get_method(name).build(Setting(5, 1, classes=6)).state_dict())
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_photographs_have_recipes_and_backbones_of_their_own() -> None:
+    one, five = (Setting(5, shots, (3, 84, 84), classes=64) for shots in (1, 5))
+    assert get_method("maml").training(one) == TrainingDefaults(5, 1, 15, 4, 1e-3, clip=10.0)
+    assert get_method("maml").training(five) == TrainingDefaults(5, 5, 15, 2, 1e-3, clip=10.0)
+    assert get_method("boil").training(five).meta_batch == 4
+    assert [get_method("protonet").training(each).train_ways for each in (one, five)] == [30, 20]
+    assert get_method("r2d2").training(one).train_ways == 16
+    learner = get_method("maml").build(one)
+    assert isinstance(learner, MAMLLearner)
+    assert (learner.lr, learner.steps, learner.test_steps) == (0.05, 5, 10)
+    assert learner.model.classifier.in_features == 800
+    assert type(get_method("r2d2").build(Setting(5, 1, (3, 32, 32))).backbone).__name__ == "R2D2Backbone"
+    assert type(get_method("metaoptnet").build(Setting(5, 1, (3, 32, 32))).backbone).__name__ == "ResNet12Backbone"
+
+
+def test_maml_plus_plus_has_statistics_for_each_step() -> None:
+    learner = get_method("maml++").build(Setting(5, 1))
+    statistics = [buffer for name, buffer in learner.named_buffers() if name.endswith("running_mean")]
+    assert [tuple(each.shape) for each in statistics] == [(5, 64)] * 4
+
+
+@pytest.mark.parametrize("backbone", ["conv4-32", "conv4-stride", "r2d2", "resnet12", "wrn28"])
+def test_every_backbone_serves_methods_of_each_kind(backbone: str) -> None:
+    torch.manual_seed(0)
+    episode = torch.rand(1, 2, 3, 32, 32), torch.arange(2)[None], torch.rand(1, 2, 3, 32, 32), torch.arange(2)[None]
+    for name in ("anil", "protonet", "simpleshot"):
+        learner = get_method(name).build(Setting(2, 1, (3, 32, 32), classes=3, backbone=backbone))
+        loss, _ = learner.meta_loss(*episode)
+        assert loss.isfinite()
+        assert learner.eval().adapt(*episode[:2])(episode[2]).shape == (1, 2, 2)
+
+
+def test_an_unknown_backbone_and_one_that_is_none() -> None:
+    with pytest.raises(UnknownNameError) as unknown:
+        get_method("maml").build(Setting(5, 1, backbone="conv5"))
+    assert str(unknown.value).startswith("unknown backbone 'conv5'; did you mean 'conv4'")
+    with pytest.raises(UsageError) as fixed:
+        get_method("relation-net").build(Setting(5, 1, backbone="conv4"))
+    assert str(fixed.value) == (
+        "relation-net was asked for the backbone conv4, but it compares maps, which only its own gives; leave it out"
+    )
+    with pytest.raises(UsageError) as none:
+        get_method(get_method("maml"))  # type: ignore[arg-type]
+    assert str(none.value) == (
+        "found a MethodSpec instead of the name of a method; put a MethodSpec of your own into METHODS, and "
+        "give its name"
+    )
+
+
+def test_the_inner_loop_of_proto_maml_does_no_harm(glyphs_home: Path) -> None:
+    """At a rate of 0.1 it took 20 points from the prototypes of five shots."""
+    episodes = load_benchmark("glyphs-5w5s", root=glyphs_home).episodes().batch(range(12))
+    torch.manual_seed(0)
+    learner = get_method("proto-maml").build(Setting(5, 5)).eval()
+    accuracy = {}
+    for steps in (0, learner.test_steps):
+        learner.test_steps = steps
+        logits = learner.adapt(episodes.support_x, episodes.support_y)(episodes.query_x)
+        accuracy[steps] = (logits.argmax(dim=-1) == episodes.query_y).float().mean().item()
+    assert accuracy[10] > accuracy[0] - 0.02

@@ -129,3 +129,15 @@ def test_an_identity_backbone_gives_the_softmax_over_distances() -> None:
     assert math.isclose(loss.item(), expected, rel_tol=1e-6)
     assert accuracy.tolist() == [1.0]
     assert functional.softmax(learner.adapt(support_x, torch.tensor([[0, 1]]))(query_x), dim=-1).argmax() == 0
+
+
+def test_distances_keep_their_precision_under_autocast() -> None:
+    torch.manual_seed(0)
+    learner = ProtoNet(nn.Flatten()).eval()
+    support_x, query_x = 30 + torch.rand(1, 5, 1, 4, 4), 30 + torch.rand(1, 10, 1, 4, 4)
+    support_y = torch.arange(5)[None]
+    expected = learner.adapt(support_x, support_y)(query_x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = learner.adapt(support_x, support_y)(query_x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected)

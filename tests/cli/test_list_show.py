@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from l2l_core.algorithms.methods import METHODS
+from l2l_core.algorithms.methods import METHODS, Setting
 from l2l_core.catalog import open_catalog, own_root
 from tests.cli.command import Command
 from tests.small import CLASSES, SmallData, only_form
@@ -106,7 +106,7 @@ def test_show_a_benchmark_with_its_published_figures(l2l: Command) -> None:
 def test_show_a_method_with_its_recipe(l2l: Command, method: str) -> None:
     found = l2l("show", method, "--json").json
     assert found["description"] == METHODS[method].description
-    assert found["training_20w5s"]["train_shots"] == METHODS[method].training(20, 5).train_shots
+    assert found["training_20w5s"]["train_shots"] == METHODS[method].training(Setting(20, 5)).train_shots
     assert METHODS[method].description in l2l("show", method).out
 
 

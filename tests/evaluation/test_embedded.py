@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from l2l_core.algorithms import MAMLLearner, ProtoNet
+from l2l_core.algorithms import MAMLLearner, Predictor, ProtoNet
 from l2l_core.data.augment import RandomFlip
 from l2l_core.data.datasets import load_dataset
 from l2l_core.data.generator import TaskGenerator
@@ -92,3 +92,24 @@ def test_a_backbone_of_maps_is_flattened(generator: TaskGenerator) -> None:
         embeddings = embeddings_of(learner, generator)
     assert embeddings is not None
     assert embeddings.shape == (len(generator.dataset), 2 * 6 * 6)
+
+
+def test_whoever_adapts_or_embeds_otherwise_is_evaluated_so(generator: TaskGenerator) -> None:
+    class Constant(ProtoNet):
+        def adapt(self, support_x: torch.Tensor, support_y: torch.Tensor) -> Predictor:
+            return lambda query_x: torch.eye(5)[0].expand(*query_x.shape[:2], 5)
+
+    class Centred(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x - x.mean(dim=0)
+
+    assert not embeds_once(Constant(Conv4(hidden=8)).eval(), generator, 10_000)
+    assert set(run.accuracies_of(Constant(Conv4(hidden=8)), generator, 400)) == {0.2}
+    foreign = ProtoNet(nn.Sequential(Conv4(hidden=8), Centred())).eval()
+    assert not foreign.embeds_alone
+    assert not embeds_once(foreign, generator, 10_000)
+    pictures = torch.rand(1, 200, 1, 28, 28)
+    with torch.no_grad():
+        whole = foreign.backbone(pictures[0])
+    torch.testing.assert_close(foreign.embed(pictures[0]), whole)
+    assert not ProtoNet(nn.Sequential(Conv4(), nn.Dropout(0.5))).train().embeds_alone

@@ -103,3 +103,8 @@ def test_only_layers_that_take_the_batchs_statistics_alone_are_quickened() -> No
         torch.testing.assert_close(quickened(model.float())[0](x.float()), theirs)
     with pytest.raises(ValueError, match="expected 4D input"):
         twin[0](x[0])
+
+
+def test_a_single_value_a_channel_is_refused_as_pytorch_does() -> None:
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        quickened(nn.BatchNorm2d(2, track_running_stats=False))(torch.ones(1, 2, 1, 1))

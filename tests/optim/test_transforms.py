@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import l2l_core.optim as optim
 from l2l_core.errors import UsageError
+from l2l_core.nn.kronecker import KroneckerLinear
 from l2l_core.optim.transforms import (
     KroneckerTransform,
     MetaCurvatureTransform,
@@ -129,3 +130,14 @@ def test_the_names_stand_where_learn2learn_has_them() -> None:
         optim.__all__
     )
     assert all(hasattr(optim, name) for name in optim.__all__)
+
+
+def test_a_matrix_that_no_machine_holds_is_refused() -> None:
+    wide = torch.empty(2, 72_576)
+    for make in (lambda: MetaCurvatureTransform(wide), lambda: KroneckerTransform(KroneckerLinear)(wide)):
+        with pytest.raises(UsageError) as caught:
+            make()
+        assert str(caught.value) == (
+            "a transform along an axis of 72,576 needs a matrix of 20 GiB; leave that parameter out with a "
+            "TransformDictionary, or take a backbone with shorter embeddings"
+        )
