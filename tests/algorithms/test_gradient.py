@@ -406,7 +406,9 @@ def test_a_thousand_adaptations_leave_nothing_behind(net: Callable[[], nn.Module
             learner.adapt(support_x, support_y)(query_x)
         return living_tensors()
 
-    assert living(3) == living(times)
+    before = living(3)
+    # Fewer there may be: what another test left behind goes some time.
+    assert living(times) <= before
 
 
 def test_dropout_is_drawn_task_by_task_and_again_from_the_same_seed() -> None:
