@@ -107,7 +107,7 @@ class MAML(nn.Module):
         allow_unused = self.allow_unused if allow_unused is None else allow_unused
         allow_nograd = self.allow_nograd if allow_nograd is None else allow_nograd
         gradients = named_gradients(
-            "MAML.adapt",
+            f"{type(self).__name__}.adapt",
             loss,
             self.module.named_parameters(),
             create_graph=not first_order,
@@ -115,7 +115,7 @@ class MAML(nn.Module):
             allow_unused=allow_unused,
             allow_nograd=allow_nograd,
         )
-        maml_update(self.module, self.lr, gradients)
+        self._step(gradients)
 
     def clone(
         self,
@@ -123,20 +123,23 @@ class MAML(nn.Module):
         allow_unused: bool | None = None,
         allow_nograd: bool | None = None,
     ) -> "MAML":
-        """A MAML whose module is a differentiable copy of this one's (`clone_module`).
+        """Another of its kind, whose module, and rates where they are learned, are differentiable copies of this one's.
 
         Args:
             first_order, allow_unused, allow_nograd: as of the class, for the copy; None takes the class's.
         """
-        clone = MAML(
-            clone_module(self.module),
-            lr=self.lr,
-            first_order=self.first_order if first_order is None else first_order,
-            allow_unused=self.allow_unused if allow_unused is None else allow_unused,
-            allow_nograd=self.allow_nograd if allow_nograd is None else allow_nograd,
-        )
+        clone = self._copy()
+        clone.first_order = self.first_order if first_order is None else first_order
+        clone.allow_unused = self.allow_unused if allow_unused is None else allow_unused
+        clone.allow_nograd = self.allow_nograd if allow_nograd is None else allow_nograd
         clone.training = self.training
         return clone
+
+    def _step(self, gradients: Sequence[Tensor | None]) -> None:
+        maml_update(self.module, self.lr, gradients)
+
+    def _copy(self) -> "MAML":
+        return MAML(clone_module(self.module), self.lr)
 
 
 class MAMLLearner(GradientLearner):

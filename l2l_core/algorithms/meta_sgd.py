@@ -1,6 +1,6 @@
 """Meta-SGD: MAML with a learned rate for each element of each parameter, as learn2learn's wrapper and as a learner."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar, Unpack
 
 import torch
@@ -12,7 +12,7 @@ from l2l_core.algorithms.maml import MAML
 from l2l_core.algorithms.normalisation import without_normalisation
 from l2l_core.errors import UsageError
 from l2l_core.modules import clone_module, clone_parameters, update_module
-from l2l_core.optim.gradients import held_gradients, named_gradients
+from l2l_core.optim.gradients import held_gradients
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -111,53 +111,11 @@ class MetaSGD(MAML):
         learned = all(isinstance(rate, nn.Parameter) for rate in rates)
         self.lrs: Iterable[Tensor] = nn.ParameterList(rates) if learned else rates
 
-    def adapt(
-        self,
-        loss: Tensor,
-        first_order: bool | None = None,
-        allow_unused: bool | None = None,
-        allow_nograd: bool | None = None,
-    ) -> None:
-        """Nothing; the module has taken one gradient step at the learned rates, in place, so call it on a clone.
-
-        Args:
-            loss: a scalar that depends on the module's parameters.
-            first_order, allow_unused, allow_nograd: as of the class, for this step; None takes the class's.
-
-        Raises:
-            UsageError: the loss is not differentiable, or not with respect to some parameter that nothing excuses.
-        """
-        gradients = named_gradients(
-            "MetaSGD.adapt",
-            loss,
-            self.module.named_parameters(),
-            create_graph=not (self.first_order if first_order is None else first_order),
-            allow_unused=self.allow_unused if allow_unused is None else allow_unused,
-            allow_nograd=self.allow_nograd if allow_nograd is None else allow_nograd,
-        )
+    def _step(self, gradients: Sequence[Tensor | None]) -> None:
         meta_sgd_update(self.module, self.lrs, gradients)
 
-    def clone(
-        self,
-        first_order: bool | None = None,
-        allow_unused: bool | None = None,
-        allow_nograd: bool | None = None,
-    ) -> "MetaSGD":
-        """A MetaSGD whose module and rates are differentiable copies of this one's (`clone_module`).
-
-        Args:
-            first_order, allow_unused, allow_nograd: as of the class, for the copy; None takes the class's.
-        """
-        clone = MetaSGD(
-            clone_module(self.module),
-            lr=self.lr,
-            first_order=self.first_order if first_order is None else first_order,
-            lrs=clone_parameters(self.lrs),
-            allow_unused=self.allow_unused if allow_unused is None else allow_unused,
-            allow_nograd=self.allow_nograd if allow_nograd is None else allow_nograd,
-        )
-        clone.training = self.training
-        return clone
+    def _copy(self) -> "MetaSGD":
+        return MetaSGD(clone_module(self.module), self.lr, lrs=clone_parameters(self.lrs))
 
 
 class MetaSGDLearner(GradientLearner):
