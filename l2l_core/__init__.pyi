@@ -1,45 +1,50 @@
-from . import (
-    algorithms,
-    catalog,
-    data,
-    errors,
-    evaluation,
-    fetch,
-    files,
-    modules,
-    nn,
-    optim,
-    prepare,
-    records,
-    store,
-    text,
-    training,
-    utils,
-    vision,
-)
-from .alias import as_learn2learn
-from .allocator import keep_memory
-from .data.arrays import ArrayDataset, load_arrays
-from .data.benchmarks import Benchmark, load_benchmark
-from .data.datasets import MetaDataset, PreparedDataset, load_dataset
-from .data.episodes import Episode
-from .data.export import to_folder
-from .data.generator import TaskGenerator
-from .data.hf import from_hf, to_hf
-from .data.own import from_arrays, from_csv, from_folder, from_iterable, from_torch
-from .data.tasks import TaskDataset
-from .errors import L2LError
-from .evaluation.run import evaluate
-from .modules import (
-    accuracy,
-    clone_distribution,
-    clone_module,
-    clone_named_parameters,
-    clone_parameters,
-    detach_distribution,
-    detach_module,
-    magic_box,
-    update_module,
-)
+from . import algorithms as algorithms
+from . import catalog as catalog
+from . import data as data
+from . import errors as errors
+from . import evaluation as evaluation
+from . import fetch as fetch
+from . import files as files
+from . import modules as modules
+from . import nn as nn
+from . import optim as optim
+from . import prepare as prepare
+from . import records as records
+from . import store as store
+from . import text as text
+from . import training as training
+from . import utils as utils
+from . import vision as vision
+from .alias import as_learn2learn as as_learn2learn
+from .allocator import keep_memory as keep_memory
+from .data.arrays import ArrayDataset as ArrayDataset
+from .data.arrays import load_arrays as load_arrays
+from .data.benchmarks import Benchmark as Benchmark
+from .data.benchmarks import load_benchmark as load_benchmark
+from .data.datasets import MetaDataset as MetaDataset
+from .data.datasets import PreparedDataset as PreparedDataset
+from .data.datasets import load_dataset as load_dataset
+from .data.episodes import Episode as Episode
+from .data.export import to_folder as to_folder
+from .data.generator import TaskGenerator as TaskGenerator
+from .data.hf import from_hf as from_hf
+from .data.hf import to_hf as to_hf
+from .data.own import from_arrays as from_arrays
+from .data.own import from_csv as from_csv
+from .data.own import from_folder as from_folder
+from .data.own import from_iterable as from_iterable
+from .data.own import from_torch as from_torch
+from .data.tasks import TaskDataset as TaskDataset
+from .errors import L2LError as L2LError
+from .evaluation.run import evaluate as evaluate
+from .modules import accuracy as accuracy
+from .modules import clone_distribution as clone_distribution
+from .modules import clone_module as clone_module
+from .modules import clone_named_parameters as clone_named_parameters
+from .modules import clone_parameters as clone_parameters
+from .modules import detach_distribution as detach_distribution
+from .modules import detach_module as detach_module
+from .modules import magic_box as magic_box
+from .modules import update_module as update_module
 
 __version__: str

@@ -8,38 +8,47 @@ Entries are read when they are asked for; `check_catalog` reads everything and r
 """
 
 import hashlib
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote
 
-from l2l_core.errors import CatalogError, UnknownNameError, UsageError
+from l2l_core.errors import CatalogError, ContentError, UnknownNameError, UsageError
 from l2l_core.fields import NAME, NAME_MEANING, Fields, read_csv, read_toml
 from l2l_core.records import (
+    EPISODE_KINDS,
     MODALITIES,
     ORDERS,
+    RECIPE_FORMS,
     SUBSETS,
+    TRAINING_AUGMENTATIONS,
     BenchmarkRecord,
     DatasetRecord,
     FileRecord,
     FormRecord,
     LicenceRecord,
+    OwnResult,
     PaperRecord,
     PublishedResult,
     RawRecord,
+    RecipeBudget,
+    RecipeRecord,
     Split,
     SplitInfo,
     Statistics,
     Subset,
 )
+from l2l_core.results import read_own_results, read_published
 
 T = TypeVar("T")
+FEWEST_WAYS: Final = 5
+"""Of an episode that draws its own number of ways; Meta-Dataset's bound."""
 ROTATIONS: Final = (0, 90, 180, 270)
 """Degrees by which a picture is turned, counter-clockwise, when the rotated classes take part."""
 _HTTPS: Final = r"https://\S+"
@@ -151,20 +160,59 @@ def _statistics(fields: Fields) -> Statistics:
 
 
 def _benchmark(name: str, fields: Fields) -> BenchmarkRecord:
+    kind = fields.choice("kind", EPISODE_KINDS)
+    # The sizes of a variable protocol are none of its fields: whoever gives one expects it to count.
+    ways = shots = queries = 0
+    if kind == "fixed":
+        ways, shots, queries = fields.integer("ways", 2), fields.integer("shots"), fields.integer("queries")
     return BenchmarkRecord(
         name=name,
         title=fields.text("title"),
         dataset=fields.text("dataset"),
         split=fields.text("split"),
         subset=cast("Subset", fields.text("subset", "|".join(SUBSETS), f"one of {', '.join(SUBSETS)}")),
-        ways=fields.integer("ways", 2),
-        shots=fields.integer("shots"),
-        queries=fields.integer("queries"),
+        ways=ways,
+        shots=shots,
+        queries=queries,
         episodes=fields.integer("episodes", 2),
         seed=fields.integer("seed", 0),
+        kind=kind,
         rotations=fields.flag("rotations"),
+        image_size=fields.optional_size("image_size"),
+        augmentation=fields.choice("augmentation", TRAINING_AUGMENTATIONS),
         papers=fields.texts("papers"),
     )
+
+
+def _recipe(name: str, fields: Fields) -> RecipeRecord:
+    trained_by = fields.optional_text("trained_by", NAME, NAME_MEANING)
+    published = fields.optional_table("published")
+    record = RecipeRecord(
+        name=name,
+        title=fields.text("title"),
+        benchmark=fields.text("benchmark"),
+        method=fields.text("method"),
+        published=None if published is None else (published.text("method"), published.text("backbone")),
+        forms={form: _budget(fields.table(form), trained_by) for form in RECIPE_FORMS},
+        trained_by=trained_by,
+        papers=fields.texts("papers"),
+    )
+    if published is not None:
+        published.done()
+    return record
+
+
+def _budget(fields: Fields, trained_by: str | None) -> RecipeBudget:
+    budget = RecipeBudget(
+        # Whose weights are another recipe's has no episodes of its own: whoever gives some expects them to count.
+        episodes=0 if trained_by else fields.integer("episodes", 0),
+        backbone=None if trained_by else fields.optional_text("backbone"),
+        settings={} if trained_by else fields.mapping("settings"),
+        expected=fields.optional_number("expected", 0, 1),
+        minutes=fields.optional_number("minutes", 0, 1e6),
+    )
+    fields.done()
+    return budget
 
 
 def _paper(key: str, fields: Fields) -> PaperRecord:
@@ -216,6 +264,10 @@ class Catalog:
     def _benchmark_files(self) -> Mapping[str, Path]:
         return self._entries("benchmarks")
 
+    @cached_property
+    def _recipe_files(self) -> Mapping[str, Path]:
+        return self._entries("recipes")
+
     @property
     def datasets(self) -> tuple[str, ...]:
         """Names of the data sets, sorted."""
@@ -245,6 +297,20 @@ class Catalog:
         """
         return self._entry("benchmark", name, self._benchmark_files, self._build_benchmark)
 
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """Names of the recipes, sorted."""
+        return tuple(sorted(self._recipe_files))
+
+    def recipe(self, name: str) -> RecipeRecord:
+        """The record of a recipe.
+
+        Raises:
+            UnknownNameError: no entry of that name.
+            CatalogError: the entry is malformed.
+        """
+        return self._entry("recipe", name, self._recipe_files, self._build_recipe)
+
     def _entry(self, kind: str, name: str, files: Mapping[str, Path], build: Callable[[str, Path, list[str]], T]) -> T:
         if name not in files:
             raise UnknownNameError(kind, name, files)
@@ -273,6 +339,12 @@ class Catalog:
     def _build_benchmark(self, name: str, path: Path, problems: list[str]) -> BenchmarkRecord:
         fields = Fields(read_toml(path, problems), f"{path}: ", problems)
         record = _benchmark(name, fields)
+        fields.done()
+        return record
+
+    def _build_recipe(self, name: str, path: Path, problems: list[str]) -> RecipeRecord:
+        fields = Fields(read_toml(path, problems), f"{path}: ", problems)
+        record = _recipe(name, fields)
         fields.done()
         return record
 
@@ -392,6 +464,12 @@ class Catalog:
         columns = ("dataset", "model", "spec", "url", "source")
         return _unless(problems, read_csv(self._metadata("weights", "learn2learn.csv"), columns, problems) or [])
 
+    def zoo(self) -> Mapping[str, Path]:
+        """The trained weights that travel with the package, name to file; `read_card` says what each is."""
+        return {
+            path.stem: path for root in self.roots for path in sorted((root / "metadata/zoo").glob("*.safetensors"))
+        }
+
     def statistics(self, dataset: str) -> Statistics | None:
         """Mean and standard deviation of a data set's pictures; None where no source gives them.
 
@@ -457,21 +535,21 @@ class Catalog:
         return _unless(problems, self._read_published(benchmark, problems))
 
     def _read_published(self, benchmark: str, problems: list[str]) -> tuple[PublishedResult, ...]:
-        path = self._metadata("results", f"{benchmark}.csv")
-        if not path.exists():
-            return ()
-        results = []
-        for row in read_csv(path, ("method", "backbone", "accuracy", "ci95", "source", "verified"), problems) or []:
-            where = f"{path}: {row['method']}: "
-            accuracy = _fraction(row["accuracy"], f"{where}accuracy", problems)
-            ci95 = _fraction(row["ci95"], f"{where}ci95", problems) if row["ci95"] else None
-            if row["verified"] not in ("yes", "no"):
-                problems.append(f"{where}verified: expected yes or no, found {row['verified']!r}")
-            verified = row["verified"] == "yes"
-            results.append(
-                PublishedResult(benchmark, row["method"], row["backbone"], accuracy, ci95, row["source"], verified)
-            )
-        return tuple(results)
+        path = self._metadata("results", "published", f"{benchmark}.csv")
+        return read_published(path, problems) if path.exists() else ()
+
+    def own_results(self, benchmark: str) -> tuple[OwnResult, ...]:
+        """The figures of a benchmark that this package reached, in file order; none where no file holds any.
+
+        Raises:
+            CatalogError: a row is malformed.
+        """
+        problems: list[str] = []
+        return _unless(problems, self._read_own(benchmark, problems))
+
+    def _read_own(self, benchmark: str, problems: list[str]) -> tuple[OwnResult, ...]:
+        path = self._metadata("results", "own", f"{benchmark}.csv")
+        return read_own_results(path, problems) if path.exists() else ()
 
 
 def _is_count(text: str) -> bool:
@@ -483,14 +561,6 @@ def _repeated(path: Path, rows: Iterable[Mapping[str, str]]) -> Iterator[str]:
     for key, count in Counter(row["class"] for row in rows).items():
         if count > 1:
             yield f"{path}: {key}: class: stands in {count} rows"
-
-
-def _fraction(text: str, where: str, problems: list[str]) -> float:
-    with suppress(ValueError):
-        if 0 <= (value := float(text)) <= 1:
-            return value
-    problems.append(f"{where}: expected a fraction in [0, 1], found {text!r}")
-    return 0.0
 
 
 def _unless(problems: list[str], value: T) -> T:
@@ -512,6 +582,30 @@ def open_catalog(roots: Iterable[str | os.PathLike[str]] | None = None) -> Catal
                 f"{root} is no catalogue: it has no folder catalog/; give a folder that holds catalog/ and metadata/"
             )
     return Catalog((own_root(), *extra))
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """What a file of weights says of itself, the card in its header: at least its method and its benchmark.
+
+    Raises:
+        ContentError: the file is absent, or holds no weights with a card.
+    """
+    if not path.is_file():
+        raise ContentError(f"there is no file {path}; give a file of weights that `l2l train` wrote")
+    try:
+        # As safetensors lays a file out: eight bytes that say how long the header is, and the header, JSON.
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("no header")
+            card: dict[str, Any] = json.loads(json.loads(stream.read(length))["__metadata__"]["card"])
+        card["method"], card["benchmark"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ContentError(
+            f"{path} holds no weights with a card ({what}); give a file of weights that `l2l train` wrote"
+        ) from None
+    return card
 
 
 def check_catalog(catalog: Catalog) -> list[str]:
@@ -553,6 +647,26 @@ def check_catalog(catalog: Catalog) -> list[str]:
             refer(f"{path}: split", [benchmark.split], dataset.splits, "split")
             problems.extend(f"{path}: {text}" for text in _impossible(benchmark, dataset, splits))
         catalog._read_published(name, problems)
+        catalog._read_own(name, problems)
+    for name, path in catalog._recipe_files.items():
+        check_name(path)
+        recipe = catalog._build_recipe(name, path, problems)
+        refer(f"{path}: papers", recipe.papers, papers, "paper")
+        refer(f"{path}: benchmark", [recipe.benchmark], catalog._benchmark_files, "benchmark")
+        refer(f"{path}: trained_by", [recipe.trained_by or ""], catalog._recipe_files, "recipe")
+        rows = catalog._read_published(recipe.benchmark, [])
+        if (
+            recipe.published
+            and all(recipe.published)
+            and recipe.published not in {(row.method, row.backbone) for row in rows}
+        ):
+            problems.append(f"{path}: published: metadata/results has no row {' on '.join(recipe.published)}")
+    for path in catalog.zoo().values():
+        check_name(path)
+        try:
+            refer(f"{path}: benchmark", [read_card(path)["benchmark"]], dict.fromkeys(catalog.benchmarks), "benchmark")
+        except ContentError as error:
+            problems.append(f"{path}: card: {error}")
     problems.extend(_strays(catalog, datasets))
     # A class list that several data sets share is read for each of them.
     return list(dict.fromkeys(problems))
@@ -613,8 +727,10 @@ def _strays(catalog: Catalog, datasets: Mapping[str, DatasetRecord]) -> Iterator
         ):
             if path.stem not in datasets:
                 yield f"{path}: file name: {UnknownNameError('data set', path.stem, datasets)}"
-        for path in sorted((root / "metadata/results").glob("*.csv")):
-            if path.stem not in catalog.benchmarks:
+        for path in sorted((root / "metadata/results").rglob("*.csv")):
+            if path.parent.name not in ("published", "own"):
+                yield f"{path}: file name: figures stand in results/published/ or results/own/"
+            elif path.stem not in catalog.benchmarks:
                 yield f"{path}: file name: {UnknownNameError('benchmark', path.stem, catalog.benchmarks)}"
 
 
@@ -624,11 +740,20 @@ def _impossible(
     """What in a protocol no data of this data set can honour."""
     if benchmark.rotations and not dataset.rotations:
         yield f"rotations: {dataset.name} has no rotated classes"
+    size, stored = benchmark.image_size, dataset.prepared.get("image_size")
+    # A size of 0, or pictures prepared in no way, are stand-ins of what was complained of already.
+    known = bool(dataset.prepared) or dataset.modality != "images"
+    if size is not None and all(size) and known and list(size) != stored:
+        yield f"image_size: {list(size)}, but {dataset.name} is prepared at {stored or 'none'}"
+    if benchmark.augmentation != "none" and size is None:
+        yield f"augmentation: {benchmark.augmentation} is done to pictures of a known size; give image_size"
     split = splits.get((dataset.name, benchmark.split))
     if split is not None and split.subset_of and benchmark.subset in SUBSETS:
         classes = len(split.classes(benchmark.subset)) * (len(ROTATIONS) if benchmark.rotations else 1)
         if benchmark.ways > classes:
             yield f"ways: {benchmark.ways}, but the subset {benchmark.subset} has {classes} classes"
+        if benchmark.kind == "variable" and classes < FEWEST_WAYS:
+            yield f"kind: variable needs {FEWEST_WAYS} classes, but the subset {benchmark.subset} has {classes}"
     examples = dataset.raw.examples_per_class
     if examples and benchmark.shots + benchmark.queries > examples:
         yield f"queries: shots + queries = {benchmark.shots + benchmark.queries}, but a class has {examples} examples"

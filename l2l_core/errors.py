@@ -11,7 +11,8 @@ L2LError                    catch this one to catch them all
 ├── ContentError            the files are readable, but they are not the data set they should be
 ├── StoreError              a prepared store is absent, damaged or of another version
 ├── TaskError               no such task can be drawn from this data set (also a ValueError)
-└── DivergedError           the training loss is no longer a finite number
+├── DivergedError           the training loss is no longer a finite number
+└── DistributedError        the processes of a job cannot be joined, or one of them is lost
 
 A message says what was asked, what was found and what to do, in one sentence; the command line prints it as it is.
 """
@@ -97,3 +98,7 @@ class TaskError(L2LError, ValueError):
 
 class DivergedError(L2LError):
     """The training loss is no longer a finite number."""
+
+
+class DistributedError(L2LError):
+    """The processes of a job cannot be joined, or one of them is lost."""

@@ -10,6 +10,12 @@ Modality: TypeAlias = Literal["images", "texts", "sounds"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Order: TypeAlias = Literal["files", "content"]
 ORDERS: tuple[Order, ...] = get_args(Order)
+EpisodeKind: TypeAlias = Literal["fixed", "variable"]
+EPISODE_KINDS: tuple[EpisodeKind, ...] = get_args(EpisodeKind)
+TrainingAugmentation: TypeAlias = Literal["none", "crop-flip-jitter"]
+TRAINING_AUGMENTATIONS: tuple[TrainingAugmentation, ...] = get_args(TrainingAugmentation)
+RecipeForm: TypeAlias = Literal["full", "short"]
+RECIPE_FORMS: tuple[RecipeForm, ...] = get_args(RecipeForm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +223,14 @@ class BenchmarkRecord:
     """A protocol: which episodes, from which classes, and how many.
 
     Attributes:
-        ways, shots, queries: classes, support examples per class, query examples per class.
+        ways, shots, queries: classes, support examples per class, query examples per class; 0 where each episode draws
+            its own.
         episodes: how many test episodes a reported figure averages over.
         seed: of the episodes; episode i is a function of (seed, i).
+        kind: fixed: all episodes have these ways, shots and queries; variable: each draws its own as in Meta-Dataset.
         rotations: whether the rotated classes take part, in training and in testing.
+        image_size: height and width in pixels of the prepared pictures, which every figure depends on.
+        augmentation: what is done with the pictures of training episodes, and of no others.
     """
 
     name: str
@@ -233,7 +243,52 @@ class BenchmarkRecord:
     queries: int
     episodes: int
     seed: int
+    kind: EpisodeKind = "fixed"
     rotations: bool = False
+    image_size: tuple[int, int] | None = None
+    augmentation: TrainingAugmentation = "none"
+    papers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeBudget:
+    """How far a form of a recipe goes.
+
+    Attributes:
+        episodes: training episodes, or batches of a method that trains on such; 0 where nothing is trained.
+        backbone: name of the backbone; None for the method's own.
+        settings: of the method and of its training, in place of the method's own, by name.
+        expected: the accuracy that this form reaches, a fraction; None where nobody has run it, which for the full form
+            means that the published figure is expected.
+        minutes: about how long it takes on two processor cores; None where nobody has measured.
+    """
+
+    episodes: int
+    backbone: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    expected: float | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeRecord:
+    """How a published figure is reproduced.
+
+    Attributes:
+        benchmark, method: what is evaluated on what.
+        published: method and backbone of the published row that is to be reached, as ``metadata/results`` has them;
+            None where there is none.
+        forms: the full one, which is the paper's budget, and the short one, for two processor cores.
+        trained_by: the recipe whose weights this one evaluates, where both train alike; it then has no budget.
+    """
+
+    name: str
+    title: str
+    benchmark: str
+    method: str
+    published: tuple[str, str] | None
+    forms: Mapping[RecipeForm, RecipeBudget]
+    trained_by: str | None = None
     papers: tuple[str, ...] = ()
 
 
@@ -255,3 +310,41 @@ class PublishedResult:
     ci95: float | None
     source: str
     verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OwnResult:
+    """A figure that this package reached, and how to reach it again.
+
+    Attributes:
+        method, backbone: what was trained; an empty backbone is the method's own.
+        recipe: name of the recipe; empty where there was none.
+        form: which form of it: the paper's budget, or the short one.
+        accuracy: a fraction in [0, 1].
+        ci95: half-width of its 95% interval, a fraction.
+        episodes, seed: how many test episodes, and of which seed.
+        episodes_digest: sha256 that names them, as in the report.
+        command: what to type to get the figure.
+        versions: package to version.
+        hardware: what it ran on, in a few words.
+        seconds: of training.
+        date: of the run, YYYY-MM-DD.
+        note: whatever else a reader should know; may be empty.
+    """
+
+    benchmark: str
+    method: str
+    backbone: str
+    recipe: str
+    form: RecipeForm
+    accuracy: float
+    ci95: float
+    episodes: int
+    seed: int
+    episodes_digest: str
+    command: str
+    versions: Mapping[str, str]
+    hardware: str
+    seconds: float
+    date: str
+    note: str = ""

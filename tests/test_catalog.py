@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import l2l_core.catalog
 from l2l_core.catalog import Catalog, check_catalog, open_catalog, own_root
 from l2l_core.errors import CatalogError, L2LError, UnknownNameError, UsageError
-from l2l_core.records import FileRecord, Statistics
+from l2l_core.records import FileRecord, OwnResult, Statistics
+from l2l_core.results import OWN_COLUMNS
 from tests.small import CLASSES, write_entry
 
 DATASET = "catalog/datasets/small.toml"
@@ -25,9 +26,12 @@ BENCHMARK = "catalog/benchmarks/small-3w2s.toml"
 PAPERS = "metadata/papers.toml"
 LICENCES = "metadata/licences.toml"
 SPLIT = "metadata/splits/small/own.csv"
-RESULTS = "metadata/results/small-3w2s.csv"
+RESULTS = "metadata/results/published/small-3w2s.csv"
+OWN = "metadata/results/own/small-3w2s.csv"
 FIRST = CLASSES[0]
 SHA256, MD5 = "0123456789abcdef" * 4, "0123456789abcdef" * 2
+WANTED = ",".join(OWN_COLUMNS)
+OWN_ROW = f"maml,conv4,small-maml,short,0.91,0.02,600,7,{SHA256},l2l x,torch=2.13 numpy=2.0,two cores,61.5,2026-01-31,"
 STATISTICS = "metadata/stats/small.toml"
 COUNTS = "metadata/stats/uneven.csv"
 CALLED = "metadata/names/small.csv"
@@ -112,15 +116,19 @@ def write_full_entry(root: Path) -> None:
     change(small, "forms.listed.url", "https://example.org/{name}")
     change(root / BENCHMARK, "rotations", False)
     change(root / BENCHMARK, "papers", ["nobody2020"])
+    change(root / BENCHMARK, "kind", "fixed")
+    change(root / BENCHMARK, "image_size", [7, 7])
+    change(root / BENCHMARK, "augmentation", "crop-flip-jitter")
     paper = {"title": "T", "authors": "A", "venue": "V", "year": 2020, "url": "https://example.org"}
     write_toml(root / PAPERS, {"nobody2020": paper})
     licence = {"name": "Own", "url": "https://example.org", "terms": "Be kind.", "consent": True}
     write_toml(root / LICENCES, {"own": licence})
-    for folder in ("results", "stats", "names", "numbers/small", "files"):
+    for folder in ("results/published", "results/own", "stats", "names", "numbers/small", "files"):
         (root / "metadata" / folder).mkdir(parents=True, exist_ok=True)
     (root / RESULTS).write_text(
         "method,backbone,accuracy,ci95,source,verified\nA,Conv4,0.95,0.01,here,yes\nB,Conv4,0.9,,there,no\n"
     )
+    (root / OWN).write_text(f"{WANTED}\n{OWN_ROW}\n")
     write_toml(root / STATISTICS, {"mean": [0.25], "std": [0.5], "source": "measured"})
     (root / CALLED).write_text(f"class,name\n{FIRST},the first\n")
     (root / NUMBERS).write_text(f"class,numbers\n{FIRST},7 3 12\n{CLASSES[1]},5\n")
@@ -197,10 +205,17 @@ def test_a_good_root_has_no_problem_and_is_read_as_written(root: Path) -> None:
     assert (benchmark.dataset, benchmark.split, benchmark.subset) == ("small", "own", "test")
     assert (benchmark.ways, benchmark.shots, benchmark.queries, benchmark.episodes, benchmark.seed) == (3, 2, 3, 20, 7)
     assert benchmark.rotations is False
+    assert (benchmark.kind, benchmark.image_size, benchmark.augmentation) == ("fixed", (7, 7), "crop-flip-jitter")
     assert [(row.method, row.accuracy, row.ci95, row.verified) for row in catalog.published("small-3w2s")] == [
         ("A", 0.95, 0.01, True),
         ("B", 0.9, None, False),
     ]
+    assert catalog.own_results("small-3w2s") == (
+        OwnResult(
+            *("small-3w2s", "maml", "conv4", "small-maml", "short", 0.91, 0.02, 600, 7, SHA256, "l2l x"),
+            *({"torch": "2.13", "numpy": "2.0"}, "two cores", 61.5, "2026-01-31", ""),
+        ),
+    )
     assert catalog.papers()["nobody2020"].year == 2020
     licence = catalog.licences()["own"]
     assert (licence.name, licence.terms, licence.consent) == ("Own", "Be kind.", True)
@@ -220,7 +235,7 @@ def test_a_good_root_has_no_problem_and_is_read_as_written(root: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "field"),
     [
-        *((DATASET, field) for field in ("papers", "rotations", "modality", "order", "prepared", "forms.listed")),
+        *((DATASET, field) for field in ("papers", "rotations", "modality", "order", "forms.listed")),
         *((DATASET, f"raw.{field}") for field in ("examples", "examples_per_class", "image_size")),
         *(
             (DATASET, f"forms.pictures.{field}")
@@ -228,13 +243,18 @@ def test_a_good_root_has_no_problem_and_is_read_as_written(root: Path) -> None:
         ),
         *((DATASET, f"forms.pictures.files[0].{field}") for field in ("urls", "sha256", "md5")),
         *((DATASET, f"splits.own.{field}") for field in ("paper", "examples")),
-        *((BENCHMARK, field) for field in ("papers", "rotations")),
+        *((BENCHMARK, field) for field in ("papers", "rotations", "augmentation", "kind")),
         (PAPERS, "nobody2020.url"),
         *((LICENCES, f"own.{field}") for field in ("url", "terms", "consent")),
     ],
 )
 def test_what_is_optional_may_be_absent(file: str, field: str, root: Path) -> None:
     change(root / file, field, GONE)
+    assert problems_of(root) == []
+
+
+def test_a_data_set_need_not_be_prepared_in_any_way(root: Path) -> None:
+    change(root / DATASET, "prepared", GONE)
     assert problems_of(root) == []
 
 
@@ -439,6 +459,16 @@ FIELDS: list[tuple[str, str, Any, str]] = [
     (DATASET, "raw.examples", 95, "raw.examples: is 95, but classes x examples_per_class is 96"),
     (BENCHMARK, "ways", 4, "ways: 4, but the subset test has 3 classes"),
     (BENCHMARK, "shots", 6, "queries: shots + queries = 9, but a class has 8 examples"),
+    (BENCHMARK, "image_size", [8, 7], "image_size: [8, 7], but small is prepared at [7, 7]"),
+    (BENCHMARK, "image_size", 7, "image_size: expected a list, found 7"),
+    (BENCHMARK, "kind", "fixd", "kind: expected one of fixed, variable, found 'fixd'"),
+    (BENCHMARK, "augmentation", "crop", "augmentation: expected one of none, crop-flip-jitter, found 'crop'"),
+    (
+        BENCHMARK,
+        "image_size",
+        GONE,
+        "augmentation: crop-flip-jitter is done to pictures of a known size; give image_size",
+    ),
 ]
 
 
@@ -480,6 +510,22 @@ CSVS: list[tuple[str, str, str, str]] = [
     (RESULTS, "0.01", "1%", "A: ci95: expected a fraction in [0, 1], found '1%'"),
     (RESULTS, "there,no", "there,maybe", "B: verified: expected yes or no, found 'maybe'"),
     (RESULTS, "there,no", "there,no,", "line 3: expected 6 fields, found 7"),
+    # our own
+    (OWN, "hardware,", "", f"line 1: expected the columns {WANTED}, found {WANTED.replace('hardware,', '')}"),
+    (OWN, ",0.91,", ",91,", "maml: accuracy: expected a fraction in [0, 1], found '91'"),
+    (OWN, ",0.02,", ",,", "maml: ci95: expected a fraction in [0, 1], found ''"),
+    (OWN, "short", "shrt", "maml: form: expected one of full, short, found 'shrt'"),
+    (OWN, ",600,", ",1,", "maml: episodes: expected a whole number from 2, found '1'"),
+    (OWN, ",600,", ",6e2,", "maml: episodes: expected a whole number from 2, found '6e2'"),
+    (OWN, ",7,", ",-7,", "maml: seed: expected a whole number from 0, found '-7'"),
+    (OWN, SHA256, MD5, f"maml: episodes_digest: expected 64 lower-case hexadecimal digits, found '{MD5}'"),
+    (OWN, "l2l x", " ", "maml: command: expected text, found ' '"),
+    (OWN, "two cores", "", "maml: hardware: expected text, found ''"),
+    (OWN, "torch=2.13", "torch", "maml: versions: expected PACKAGE=VERSION with a space between them"),
+    (OWN, "61.5", "nan", "maml: seconds: expected a number of seconds, found 'nan'"),
+    (OWN, "2026-01-31", "2026-02-31", "maml: date: expected YYYY-MM-DD, found '2026-02-31'"),
+    (OWN, "2026-01-31", "20260131", "maml: date: expected YYYY-MM-DD, found '20260131'"),
+    (OWN, OWN_ROW, f"{OWN_ROW}\n{OWN_ROW}", "maml: method, backbone, recipe, form: stand in 2 rows"),
 ]
 
 
@@ -582,7 +628,7 @@ def test_file_names_are_names(root: Path) -> None:
     (root / BENCHMARK).rename(root / "catalog/benchmarks/Small_3w2.toml")
     assert problems_of(root) == [
         "catalog/benchmarks/Small_3w2.toml: file name: expected lower-case words joined by hyphens, found 'Small_3w2'",
-        "metadata/results/small-3w2s.csv: file name: unknown benchmark 'small-3w2s'; did you mean 'Small_3w2'?",
+        *(f"{table}: file name: unknown benchmark 'small-3w2s'; did you mean 'Small_3w2'?" for table in (OWN, RESULTS)),
     ]
 
 
@@ -603,6 +649,29 @@ def test_tables_that_no_entry_refers_to_are_named(root: Path) -> None:
             for path in ("names/smal.csv", "numbers/smal", "stats/smal.csv", "stats/smal.toml")
         ),
     ]
+
+
+def test_a_table_of_figures_that_stands_elsewhere_is_named(root: Path) -> None:
+    (root / RESULTS).rename(root / "metadata/results/small-3w2s.csv")
+    (root / OWN).with_stem("small-3w1s").write_bytes((root / OWN).read_bytes())
+    assert problems_of(root) == [
+        "metadata/results/own/small-3w1s.csv: file name: unknown benchmark 'small-3w1s'; did you mean 'small-3w2s'?",
+        "metadata/results/small-3w2s.csv: file name: figures stand in results/published/ or results/own/",
+    ]
+
+
+def test_a_variable_protocol_has_no_sizes_of_its_own(root: Path) -> None:
+    change(root / BENCHMARK, "kind", "variable")
+    assert problems_of(root) == [
+        *(f"{BENCHMARK}: {field}: unknown field" for field in ("ways", "shots", "queries")),
+        f"{BENCHMARK}: kind: variable needs 5 classes, but the subset test has 3",
+    ]
+    for field in ("ways", "shots", "queries"):
+        change(root / BENCHMARK, field, GONE)
+    change(root / BENCHMARK, "subset", "train")
+    assert problems_of(root) == []
+    record = open_catalog([root]).benchmark("small-3w2s")
+    assert (record.kind, record.ways, record.shots, record.queries) == ("variable", 0, 0, 0)
 
 
 def test_every_split_has_the_classes_of_the_default_split(root: Path) -> None:

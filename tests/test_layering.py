@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "_version", "allocator"),
     ("files", "records"),
     ("fields",),
+    ("results",),
     ("catalog",),
     ("fetch",),
     ("store",),
@@ -26,6 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data.sampling", "data.index", "data.batches", "data.choices", "data.arrays"),
     ("data.descriptions",),
     # torch from here on
+    ("text.encoders",),
+    ("distributed",),
     ("data",),
     ("modules",),
     ("nn",),
@@ -37,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("alias",),
     ("cli", "__main__"),
 )
-FIRST_WITH_TORCH = LAYERS.index(("data",))
+FIRST_WITH_TORCH = LAYERS.index(("text.encoders",))
 KINDS = ("generator", "variable", "mixed", "semi_supervised", "incremental", "pretraining", "regression")
 WITHOUT_TORCH_TO_IMPORT = (
     *("algorithms", "algorithms.methods", "evaluation", "cli"),

@@ -1,10 +1,12 @@
 """The public names: that what is listed is there, is documented, and nothing is listed twice."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -113,3 +115,13 @@ def test_the_names_work_under_the_usual_alias() -> None:
     assert l2l.evaluate is l2l.evaluation.evaluate is evaluate
     assert l2l.clone_module is l2l.modules.clone_module is clone_module
     assert l2l.algorithms.MAML is importlib.import_module("l2l_core.algorithms.maml").MAML
+
+
+@pytest.mark.parametrize(
+    "stub", sorted(Path(l2l_core.__file__).parent.rglob("*.pyi")), ids=lambda path: path.parent.name
+)
+def test_type_checkers_see_what_a_stub_lists(stub: Path) -> None:
+    imports = [node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ImportFrom)]
+    assert imports
+    # Only `import name as name` exports a name from a stub.
+    assert [alias.name for node in imports for alias in node.names if alias.asname != alias.name] == []

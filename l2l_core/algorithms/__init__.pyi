@@ -1,52 +1,64 @@
-from . import (
-    anil,
-    baseline,
-    gbml,
-    gradient,
-    inner_loop,
-    learner,
-    maml,
-    maml_plus_plus,
-    matching,
-    meta_curvature,
-    meta_opt_net,
-    meta_sgd,
-    methods,
-    metric,
-    normalisation,
-    over_tasks,
-    pretrained,
-    proto_maml,
-    protonet,
-    r2d2,
-    relation,
-    reptile,
-    simple_shot,
-)
-from .anil import ANIL, BOIL
-from .baseline import Baseline, BaselinePlusPlus
-from .gbml import GBML
-from .gradient import GradientLearner
-from .learner import Learner, Predictor
-from .lightning import (
-    LightningANIL,
-    LightningEpisodicModule,
-    LightningMAML,
-    LightningMetaOptNet,
-    LightningPrototypicalNetworks,
-)
-from .maml import MAML, MAMLLearner, maml_update
-from .maml_plus_plus import MAMLPlusPlus
-from .matching import MatchingNet
-from .meta_curvature import KFOLearner, MetaCurvatureLearner, TransformLearner
-from .meta_opt_net import MetaOptNet, MetaOptNetRidge
-from .meta_sgd import MetaSGD, MetaSGDLearner, meta_sgd_update
-from .methods import METHODS, MethodSpec, Setting, TrainingDefaults, get_method
-from .metric import MetricLearner
-from .pretrained import PretrainedLearner
-from .proto_maml import ProtoMAML
-from .protonet import ProtoNet
-from .r2d2 import LRD2, R2D2
-from .relation import RelationNet
-from .reptile import Reptile
-from .simple_shot import NearestNeighbour, SimpleShot
+from . import anil as anil
+from . import baseline as baseline
+from . import gbml as gbml
+from . import gradient as gradient
+from . import inner_loop as inner_loop
+from . import learner as learner
+from . import maml as maml
+from . import maml_plus_plus as maml_plus_plus
+from . import matching as matching
+from . import meta_curvature as meta_curvature
+from . import meta_opt_net as meta_opt_net
+from . import meta_sgd as meta_sgd
+from . import methods as methods
+from . import metric as metric
+from . import normalisation as normalisation
+from . import over_tasks as over_tasks
+from . import pretrained as pretrained
+from . import proto_maml as proto_maml
+from . import protonet as protonet
+from . import r2d2 as r2d2
+from . import relation as relation
+from . import reptile as reptile
+from . import simple_shot as simple_shot
+from .anil import ANIL as ANIL
+from .anil import BOIL as BOIL
+from .baseline import Baseline as Baseline
+from .baseline import BaselinePlusPlus as BaselinePlusPlus
+from .gbml import GBML as GBML
+from .gradient import GradientLearner as GradientLearner
+from .learner import Learner as Learner
+from .learner import Predictor as Predictor
+from .lightning import LightningANIL as LightningANIL
+from .lightning import LightningEpisodicModule as LightningEpisodicModule
+from .lightning import LightningMAML as LightningMAML
+from .lightning import LightningMetaOptNet as LightningMetaOptNet
+from .lightning import LightningPrototypicalNetworks as LightningPrototypicalNetworks
+from .maml import MAML as MAML
+from .maml import MAMLLearner as MAMLLearner
+from .maml import maml_update as maml_update
+from .maml_plus_plus import MAMLPlusPlus as MAMLPlusPlus
+from .matching import MatchingNet as MatchingNet
+from .meta_curvature import KFOLearner as KFOLearner
+from .meta_curvature import MetaCurvatureLearner as MetaCurvatureLearner
+from .meta_curvature import TransformLearner as TransformLearner
+from .meta_opt_net import MetaOptNet as MetaOptNet
+from .meta_opt_net import MetaOptNetRidge as MetaOptNetRidge
+from .meta_sgd import MetaSGD as MetaSGD
+from .meta_sgd import MetaSGDLearner as MetaSGDLearner
+from .meta_sgd import meta_sgd_update as meta_sgd_update
+from .methods import METHODS as METHODS
+from .methods import MethodSpec as MethodSpec
+from .methods import Setting as Setting
+from .methods import TrainingSettings as TrainingSettings
+from .methods import get_method as get_method
+from .metric import MetricLearner as MetricLearner
+from .pretrained import PretrainedLearner as PretrainedLearner
+from .proto_maml import ProtoMAML as ProtoMAML
+from .protonet import ProtoNet as ProtoNet
+from .r2d2 import LRD2 as LRD2
+from .r2d2 import R2D2 as R2D2
+from .relation import RelationNet as RelationNet
+from .reptile import Reptile as Reptile
+from .simple_shot import NearestNeighbour as NearestNeighbour
+from .simple_shot import SimpleShot as SimpleShot

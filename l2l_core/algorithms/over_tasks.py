@@ -11,6 +11,7 @@ from torch import nn
 from l2l_core.algorithms.normalisation import writes_buffers
 from l2l_core.modules import clone_module
 from l2l_core.nn.batch_norm import quickened
+from l2l_core.nn.pretrained import FrozenBackbone
 
 R = TypeVar("R")
 
@@ -65,7 +66,11 @@ def plain(model: nn.Module) -> bool:
     That cannot be said of layers that somebody else wrote, of hooks, of parametrizations, or of random choices that all
     tasks take from one generator.
     """
+    # Of a frozen network, always in eval mode, it is known whoever wrote it.
+    frozen = {part for layer in model.modules() if isinstance(layer, FrozenBackbone) for part in layer.net.modules()}
     for layer in model.modules():
+        if layer in frozen:
+            continue
         if not type(layer).__module__.startswith(("torch.nn.modules.", "l2l_core.")):
             return False
         if any(vars(layer)[name] for name in vars(layer) if name.endswith("_hooks")):

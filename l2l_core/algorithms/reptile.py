@@ -17,7 +17,7 @@ from l2l_core.errors import UsageError
 #: Adam's running means of squared gradients, [B, …] each, and how many steps they have seen.
 Moments: TypeAlias = tuple[Params, int]
 
-_DECAY: Final = 0.999
+MOMENTS_DECAY: Final = 0.999
 _EPSILON: Final = 1e-8
 """Adam's β2 and ε, as everywhere."""
 
@@ -105,11 +105,12 @@ class Reptile(GradientLearner):
             squares, seen = moments
             seen += 1
             squares = {
-                name: _DECAY * squares[name] + (1 - _DECAY) * gradient.detach().square()
+                name: MOMENTS_DECAY * squares[name] + (1 - MOMENTS_DECAY) * gradient.detach().square()
                 for name, gradient in gradients.items()
             }
             moved = {
-                name: value - self.lr * gradients[name] / ((squares[name] / (1 - _DECAY**seen)).sqrt() + _EPSILON)
+                name: value
+                - self.lr * gradients[name] / ((squares[name] / (1 - MOMENTS_DECAY**seen)).sqrt() + _EPSILON)
                 for name, value in params.items()
             }
             return moved, (squares, seen)
@@ -146,7 +147,7 @@ class Reptile(GradientLearner):
         self._ends = {}
         if not (differentiable and self.training):
             return
-        shrink = _DECAY**self.steps
+        shrink = MOMENTS_DECAY**self.steps
         for name in self.moving:
             kept = self._kept(name)
             before = kept.clone()

@@ -14,17 +14,22 @@ import typer
 from l2l_core._version import __version__
 from l2l_core.cli import (
     cache_command,
+    compare_command,
     evaluate_command,
     fetch_command,
     import_command,
+    leaderboard_command,
     list_command,
     quickstart_command,
     remove_command,
+    report_command,
+    reproduce_command,
     sample_command,
     show_command,
     train_command,
     verify_command,
 )
+from l2l_core.cli.processes import complain, is_one_of_several
 from l2l_core.errors import L2LError
 
 _INTERRUPTED: Final = 130
@@ -55,6 +60,10 @@ _add("remove", remove_command.run)
 _add("sample", sample_command.run)
 _add("train", train_command.run)
 _add("evaluate", evaluate_command.run)
+_add("reproduce", reproduce_command.run)
+_add("compare", compare_command.run)
+_add("leaderboard", leaderboard_command.run)
+_add("report", report_command.run)
 _add("quickstart", quickstart_command.run)
 
 
@@ -79,14 +88,14 @@ def main() -> None:
     try:
         app(prog_name="l2l")
     except L2LError as error:
-        print(f"l2l: {error}", file=sys.stderr)
+        complain(str(error))
         raise SystemExit(1) from None
     except SystemExit as stop:
-        if stop.code == _INTERRUPTED:
+        if stop.code == _INTERRUPTED and not is_one_of_several():
             print("l2l: interrupted", file=sys.stderr)
         raise
     except OSError as error:
         # What no layer below has put into words: an unreadable path, a full disk behind stdout.
         place = f" {error.filename}" if error.filename else ""
-        print(f"l2l: cannot go on:{place} {error.strerror or error}; check that path and its disk", file=sys.stderr)
+        complain(f"cannot go on:{place} {error.strerror or error}; check that path and its disk")
         raise SystemExit(1) from None

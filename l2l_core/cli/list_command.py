@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from l2l_core.cli.options import AsJson, Root, print_json, print_table, size_text
+from l2l_core.cli.options import AsJson, Root, form_of, print_json, print_table, size_text
 
 if TYPE_CHECKING:
     from l2l_core.records import FormRecord
@@ -17,6 +17,8 @@ class Kind(StrEnum):
     datasets = "datasets"
     benchmarks = "benchmarks"
     methods = "methods"
+    recipes = "recipes"
+    weights = "weights"
 
 
 def run(
@@ -24,13 +26,19 @@ def run(
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
-    """List data sets, benchmarks and methods.
+    """List data sets, benchmarks, methods, recipes and trained weights.
 
     Examples:
         l2l list
         l2l list benchmarks --json
     """
-    tables = {Kind.datasets: _datasets, Kind.benchmarks: _benchmarks, Kind.methods: _methods}
+    tables = {
+        Kind.datasets: _datasets,
+        Kind.benchmarks: _benchmarks,
+        Kind.methods: _methods,
+        Kind.recipes: _recipes,
+        Kind.weights: _weights,
+    }
     kinds = list(Kind) if kind is None else [kind]
     rows = {each.value: tables[each](root) for each in kinds}
     if as_json:
@@ -39,6 +47,9 @@ def run(
     for number, (title, entries) in enumerate(rows.items()):
         if kind is None:
             print(("\n" if number else "") + title.upper())
+        if not entries:
+            print("none")
+            continue
         header = [column for column in entries[0] if not column.endswith("_bytes")]
         print_table(header, [[_text(entry[column]) for column in header] for entry in entries])
 
@@ -92,10 +103,12 @@ def _benchmarks(root: Root) -> list[dict[str, object]]:
             "name": record.name,
             "dataset": record.dataset,
             "split": record.split,
-            "ways": record.ways,
-            "shots": record.shots,
-            "queries": record.queries,
+            "subset": record.subset,
+            **form_of(record),
             "episodes": record.episodes,
+            "seed": record.seed,
+            "image": "x".join(map(str, record.image_size or ())),
+            "augmentation": record.augmentation,
         }
         for record in records
     ]
@@ -105,3 +118,47 @@ def _methods(root: Root) -> list[dict[str, object]]:
     from l2l_core.algorithms.methods import METHODS
 
     return [{"name": name, "description": spec.description} for name, spec in METHODS.items()]
+
+
+def _recipes(root: Root) -> list[dict[str, object]]:
+    from l2l_core.catalog import open_catalog
+    from l2l_core.evaluation.report import percent
+
+    catalog = open_catalog()
+    rows: list[dict[str, object]] = []
+    for name in catalog.recipes:
+        recipe = catalog.recipe(name)
+        published = {(row.method, row.backbone): row.accuracy for row in catalog.published(recipe.benchmark)}
+        theirs = None if recipe.published is None else published[recipe.published]
+        short = recipe.forms["short"]
+        rows.append(
+            {
+                "name": name,
+                "title": recipe.title,
+                "published": None if theirs is None else percent(theirs),
+                "short form": None if short.expected is None else percent(short.expected),
+                "minutes": short.minutes,
+            }
+        )
+    return rows
+
+
+def _weights(root: Root) -> list[dict[str, object]]:
+    from l2l_core.catalog import open_catalog, read_card
+    from l2l_core.evaluation.report import percent
+
+    rows: list[dict[str, object]] = []
+    for name, path in sorted(open_catalog().zoo().items()):
+        card, size_bytes = read_card(path), path.stat().st_size
+        accuracy = card.get("accuracy")
+        rows.append(
+            {
+                "name": name,
+                "method": card["method"],
+                "benchmark": card["benchmark"],
+                "accuracy": None if accuracy is None else percent(accuracy, card.get("ci95")),
+                "size": size_text(size_bytes),
+                "size_bytes": size_bytes,
+            }
+        )
+    return rows

@@ -29,6 +29,7 @@ def run(
     """
     from l2l_core.allocator import keep_memory
     from l2l_core.data.benchmarks import load_benchmark
+    from l2l_core.data.generator import TaskGenerator
     from l2l_core.evaluation.pictures import draw_episodes, draw_results, draw_training
     from l2l_core.evaluation.report import percent
     from l2l_core.evaluation.run import evaluate
@@ -40,6 +41,7 @@ def run(
     test = benchmark.dataset()
     say(f"{benchmark.record.dataset}: {len(test.classes)} test classes of scripts that training never shows")
     generator = benchmark.episodes()
+    assert isinstance(generator, TaskGenerator), "the ways of this benchmark are fixed"
     names = [test.classes[row] for row in generator.describe([0]).all_classes_BN[0]]
     draw_episodes(
         [(0, generator[0], names)], f"{BENCHMARK}: support and query of one test episode", out / "episode.png"

@@ -26,7 +26,15 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Of the episodes. [default: 0]")] = None,
     start: Annotated[int, typer.Option(help="Number of the first episode.", min=0, max=_LAST)] = 0,
     episodes: Annotated[int, typer.Option(help="How many.", min=1)] = 1,
-    png: Annotated[Path | None, typer.Option(help="Draw the first episodes into this file.", dir_okay=False)] = None,
+    drawing: Annotated[
+        Path | None,
+        typer.Option(
+            "--png",
+            "--svg",
+            help="Draw the first episodes into this file; an SVG where its name ends in .svg, else a PNG.",
+            dir_okay=False,
+        ),
+    ] = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
@@ -34,6 +42,7 @@ def run(
 
     Examples:
         l2l sample glyphs --ways 5 --shots 1 --png episode.png
+        l2l sample omniglot-20w5s --svg episode.svg
         l2l sample omniglot-20w5s --episodes 3 --json
     """
     from l2l_core.catalog import open_catalog
@@ -49,6 +58,8 @@ def run(
     if name in catalog.benchmarks:
         benchmark = load_benchmark(name, root=root)
         record = benchmark.record
+        if record.kind == "variable" and None in (ways, shots, queries):
+            raise UsageError(f"the episodes of {name} vary in their form; give --ways, --shots and --queries")
         dataset = benchmark.dataset(subset)  # type: ignore[arg-type]  # load_dataset checks it
         defaults = record.ways, record.shots, record.queries, record.seed
     else:
@@ -59,10 +70,10 @@ def run(
         for given, default in zip((ways, shots, queries, seed), defaults, strict=True)
     ]
     generator = TaskGenerator(dataset, *form)
-    if png is not None:
+    if drawing is not None:
         if dataset.modality != "images":
             raise UsageError(f"{name} holds {dataset.modality}, which --png cannot draw; leave it out")
-        make_folder(png.parent, "--png")
+        make_folder(drawing.parent, "--png")
     numbers = range(start, start + episodes)
     for first in range(0, episodes, _CHUNK):
         for line in _describe(generator, dataset.classes, numbers[first : first + _CHUNK]):
@@ -70,14 +81,14 @@ def run(
                 print_json(line)
             else:
                 _print_episode(line)
-    if png is not None:
+    if drawing is not None:
         drawn = [
             (line["episode"], generator[line["episode"]], line["classes"])
             for line in _describe(generator, dataset.classes, numbers[:MAX_EPISODES])
         ]
         title = f"{dataset.name} ({dataset.subset}), {generator.ways}-way {generator.shots}-shot, seed {generator.seed}"
-        draw_episodes(drawn, title, png)
-        say(f"drew {len(drawn)} of {episodes} episodes into {png}")
+        draw_episodes(drawn, title, drawing)
+        say(f"drew {len(drawn)} of {episodes} episodes into {drawing}")
 
 
 def _describe(generator: "TaskGenerator", classes: Sequence[str], numbers: range) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""``l2l show``: all that is known of one data set, benchmark or method."""
+"""``l2l show``: all that is known of one data set, benchmark, method or recipe."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -6,24 +6,31 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from l2l_core.cli.options import AsJson, Root, print_json
+from l2l_core.cli.options import AsJson, Root, form_of, print_json
 
 _SHOWN: Final = 40
 """Items of a list that are printed as text."""
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="A data set, a benchmark or a method.")],
+    name: Annotated[str, typer.Argument(help="A data set, a benchmark, a method or a recipe.")],
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Also the digest that names a benchmark's episodes; needs its data.")
+    ] = False,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show an entry: sources, checksums, splits, papers; a protocol and its published figures; a method's recipe.
+    """Show an entry: sources, checksums, splits, papers; a protocol and its figures, published and ours; a recipe.
 
     Examples:
         l2l show omniglot
         l2l show omniglot-5w1s --json
+        l2l show glyphs-5w1s --digest
+        l2l show omniglot-5w1s-protonet
     """
     found = _find(name, root)
+    if digest:
+        found["episodes_digest"] = _digest(name, root)
     if as_json:
         print_json(found)
     else:
@@ -41,19 +48,45 @@ def _find(name: str, root: Root) -> dict[str, Any]:
     if name in catalog.benchmarks:
         papers = catalog.papers()
         record = catalog.benchmark(name)
-        published = [asdict(row) for row in catalog.published(name)]
-        for row in published:
-            del row["benchmark"]
-        return {**asdict(record), "papers": [asdict(papers[key]) for key in record.papers], "published": published}
+        return {
+            **asdict(record),
+            **form_of(record),
+            "papers": [asdict(papers[key]) for key in record.papers],
+            "published": [_without_benchmark(asdict(row)) for row in catalog.published(name)],
+            "own": [_without_benchmark(asdict(row)) for row in catalog.own_results(name)],
+        }
     if name in METHODS:
         spec = METHODS[name]
         training = {
-            f"training_{ways}w{shots}s": asdict(spec.training(Setting(ways, shots)))
+            f"{ways}w{shots}s": {
+                "learner": dict(spec.settings(Setting(ways, shots))),
+                "training": asdict(spec.training(Setting(ways, shots))),
+            }
             for ways in (5, 20)
             for shots in (1, 5)
         }
         return {"name": name, "description": spec.description, **training}
-    raise UnknownNameError("data set, benchmark or method", name, [*catalog.datasets, *catalog.benchmarks, *METHODS])
+    if name in catalog.recipes:
+        recipe, papers = catalog.recipe(name), catalog.papers()
+        return {**asdict(recipe), "papers": [asdict(papers[key]) for key in recipe.papers]}
+    known = [*catalog.datasets, *catalog.benchmarks, *METHODS, *catalog.recipes]
+    raise UnknownNameError("data set, benchmark, method or recipe", name, known)
+
+
+def _without_benchmark(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "benchmark"}
+
+
+def _digest(name: str, root: Root) -> str:
+    """What names the episodes that a figure of the benchmark is the mean over."""
+    from l2l_core.catalog import open_catalog
+    from l2l_core.data.benchmarks import load_benchmark
+    from l2l_core.errors import UsageError
+
+    if name not in open_catalog().benchmarks:
+        raise UsageError(f"{name} is no benchmark and has no list of episodes; leave --digest out")
+    benchmark = load_benchmark(name, root=root)
+    return benchmark.episodes().digest(benchmark.record.episodes)
 
 
 def _dataset(name: str, root: Root) -> dict[str, Any]:

@@ -1,55 +1,81 @@
-from . import (
-    arrays,
-    augment,
-    batches,
-    choices,
-    datasets,
-    descriptions,
-    episodes,
-    export,
-    generator,
-    global_random,
-    hf,
-    hierarchy,
-    incremental,
-    index,
-    labels,
-    loaders,
-    meta,
-    mixed,
-    own,
-    partition,
-    prefetch,
-    pretraining,
-    regression,
-    sampling,
-    semi_supervised,
-    sources,
-    tasks,
-    transforms,
-    variable,
-    weighted,
-)
-from .arrays import ArrayDataset, load_arrays
-from .batches import Augmentation, TaskBatch, Tasks
-from .datasets import MetaDataset, PreparedDataset, load_dataset
-from .descriptions import DataDescription
-from .episodes import NO_LABEL, Episode, PaddedEpisodes, pad_episodes
-from .export import to_folder
-from .generator import TaskGenerator
-from .hf import HFDataset, from_hf, to_hf
-from .hierarchy import Hierarchy, graph_hierarchy, superclass_hierarchy, wordnet_hierarchy
-from .incremental import IncrementalSessions
-from .loaders import InfiniteIterator, TaskSampler, TasksetSampler, TaskStream, collate_tasks
-from .meta import FilteredMetaDataset, OnDeviceDataset, UnionMetaDataset
-from .mixed import MixedTasks
-from .own import from_arrays, from_csv, from_folder, from_iterable, from_torch
-from .partition import partition_task
-from .prefetch import Prefetcher
-from .pretraining import ExampleBatches
-from .regression import HarmonicTasks, RegressionTasks, SinusoidTasks
-from .semi_supervised import SemiSupervisedEpisode, SemiSupervisedTasks
-from .tasks import TaskDataset, Taskset
-from .transforms import on_batches
-from .variable import Composition, VariableTasks
-from .weighted import WeightedNWays
+from . import arrays as arrays
+from . import augment as augment
+from . import batches as batches
+from . import choices as choices
+from . import datasets as datasets
+from . import descriptions as descriptions
+from . import episodes as episodes
+from . import export as export
+from . import generator as generator
+from . import global_random as global_random
+from . import hf as hf
+from . import hierarchy as hierarchy
+from . import incremental as incremental
+from . import index as index
+from . import labels as labels
+from . import loaders as loaders
+from . import meta as meta
+from . import mixed as mixed
+from . import own as own
+from . import partition as partition
+from . import prefetch as prefetch
+from . import pretraining as pretraining
+from . import regression as regression
+from . import sampling as sampling
+from . import semi_supervised as semi_supervised
+from . import sources as sources
+from . import tasks as tasks
+from . import transforms as transforms
+from . import variable as variable
+from . import weighted as weighted
+from .arrays import ArrayDataset as ArrayDataset
+from .arrays import load_arrays as load_arrays
+from .batches import Augmentation as Augmentation
+from .batches import TaskBatch as TaskBatch
+from .batches import Tasks as Tasks
+from .datasets import MetaDataset as MetaDataset
+from .datasets import PreparedDataset as PreparedDataset
+from .datasets import load_dataset as load_dataset
+from .descriptions import DataDescription as DataDescription
+from .episodes import NO_LABEL as NO_LABEL
+from .episodes import Episode as Episode
+from .episodes import PaddedEpisodes as PaddedEpisodes
+from .episodes import pad_episodes as pad_episodes
+from .export import to_folder as to_folder
+from .generator import TaskGenerator as TaskGenerator
+from .hf import HFDataset as HFDataset
+from .hf import from_hf as from_hf
+from .hf import to_hf as to_hf
+from .hierarchy import Hierarchy as Hierarchy
+from .hierarchy import graph_hierarchy as graph_hierarchy
+from .hierarchy import superclass_hierarchy as superclass_hierarchy
+from .hierarchy import wordnet_hierarchy as wordnet_hierarchy
+from .incremental import IncrementalSessions as IncrementalSessions
+from .loaders import InfiniteIterator as InfiniteIterator
+from .loaders import TaskSampler as TaskSampler
+from .loaders import TasksetSampler as TasksetSampler
+from .loaders import TaskStream as TaskStream
+from .loaders import collate_tasks as collate_tasks
+from .meta import FilteredMetaDataset as FilteredMetaDataset
+from .meta import OnDeviceDataset as OnDeviceDataset
+from .meta import UnionMetaDataset as UnionMetaDataset
+from .mixed import MixedTasks as MixedTasks
+from .own import from_arrays as from_arrays
+from .own import from_csv as from_csv
+from .own import from_folder as from_folder
+from .own import from_iterable as from_iterable
+from .own import from_torch as from_torch
+from .partition import partition_task as partition_task
+from .prefetch import Prefetcher as Prefetcher
+from .pretraining import ExampleBatches as ExampleBatches
+from .regression import HarmonicTasks as HarmonicTasks
+from .regression import RegressionTasks as RegressionTasks
+from .regression import SinusoidTasks as SinusoidTasks
+from .semi_supervised import SemiSupervisedEpisode as SemiSupervisedEpisode
+from .semi_supervised import SemiSupervisedTasks as SemiSupervisedTasks
+from .tasks import TaskDataset as TaskDataset
+from .tasks import Taskset as Taskset
+from .transforms import on_batches as on_batches
+from .variable import Composition as Composition
+from .variable import VariableTasks as VariableTasks
+from .weighted import WeightedNWays as WeightedNWays

@@ -365,10 +365,25 @@ class TorchvisionTransform(_OnTensors):
             )
 
 
-def standard_training(size: int, mean: float | Sequence[float], std: float | Sequence[float]) -> list[Augmentation]:
-    """The augmentations that few-shot learners are mostly trained with: crop, flip, jitter, normalise.
+def crop_flip_jitter(size: int) -> list[Augmentation]:
+    """The augmentations that few-shot learners are mostly trained with: crop, flip, jitter.
 
     The padding is 4 pixels for each whole 32 of the size, at least 4: 4 for CIFAR's 32, 8 for mini-ImageNet's 84.
+
+    Args:
+        size: side of the pictures in pixels.
+
+    Raises:
+        UsageError: the size is below 1.
+
+    Source: Lee et al. (2019), Meta-Learning with Differentiable Convex Optimization, §4.1, and its released code.
+    """
+    padding = max(4, at_least_one("size", size) // 32 * 4)
+    return [RandomCrop(size, padding), RandomFlip(), ColorJitter(0.4, 0.4, 0.4)]
+
+
+def standard_training(size: int, mean: float | Sequence[float], std: float | Sequence[float]) -> list[Augmentation]:
+    """`crop_flip_jitter`, then normalise, as validation and test do, too.
 
     Args:
         size: side of the pictures in pixels.
@@ -376,11 +391,8 @@ def standard_training(size: int, mean: float | Sequence[float], std: float | Seq
 
     Raises:
         UsageError: the size is below 1, or as of `Normalise`.
-
-    Source: Lee et al. (2019), Meta-Learning with Differentiable Convex Optimization, §4.1, and its released code.
     """
-    padding = max(4, at_least_one("size", size) // 32 * 4)
-    return [RandomCrop(size, padding), RandomFlip(), ColorJitter(0.4, 0.4, 0.4), *standard_test(mean, std)]
+    return [*crop_flip_jitter(size), *standard_test(mean, std)]
 
 
 def standard_test(mean: float | Sequence[float], std: float | Sequence[float]) -> list[Augmentation]:

@@ -1,5 +1,21 @@
-from . import pictures, published, report, run, statistics
-from .published import compare
-from .report import Report
-from .run import evaluate
-from .statistics import mean_ci95
+from . import comparison as comparison
+from . import leaderboard as leaderboard
+from . import own_results as own_results
+from . import pictures as pictures
+from . import published as published
+from . import report as report
+from . import run as run
+from . import statistics as statistics
+from .comparison import PairedDifference as PairedDifference
+from .comparison import paired as paired
+from .comparison import read_report as read_report
+from .grid import accuracy_grid as accuracy_grid
+from .leaderboard import standings as standings
+from .page import report_page as report_page
+from .page_run import Run as Run
+from .page_run import read_runs as read_runs
+from .pictures import draw_episodes as draw_episodes
+from .published import beside_published as beside_published
+from .report import Report as Report
+from .run import evaluate as evaluate
+from .statistics import mean_ci95 as mean_ci95

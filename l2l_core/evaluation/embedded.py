@@ -10,12 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l2l_core import distributed
 from l2l_core.algorithms.learner import Learner
 from l2l_core.algorithms.metric import MetricLearner
+from l2l_core.algorithms.pretrained import PretrainedLearner
 from l2l_core.data.generator import TaskGenerator
+from l2l_core.data.sources import Source
 
 _EXAMPLES: Final = 256
 """Examples that are embedded at a time."""
+BASE_EXAMPLES: Final = 20_000
+"""Of so many examples the mean embedding is taken at most: it is then off by a hundredth of their spread."""
 _NUMBERS: Final = 2**28
 """So many numbers of embeddings are kept at most: a gigabyte."""
 
@@ -49,14 +54,51 @@ def embeddings_of(
         generator: of the episodes.
         progress: called with the number of examples embedded since the last call.
     """
-    examples, parts = len(generator.dataset), []
-    for start in range(0, examples, _EXAMPLES):
-        ids_M = np.arange(start, min(start + _EXAMPLES, examples))
-        parts.append(learner.embed(generator.dataset.gather(ids_M)))
-        if parts[0].shape[1] * examples > _NUMBERS:
-            return None
+    examples = len(generator.dataset)
+    pieces = [np.arange(start, min(start + _EXAMPLES, examples)) for start in range(0, examples, _EXAMPLES)]
+    device = device_of(learner)
+    embeddings_MD: Tensor | None = None
+    # Each process has a piece, so that all know how large the embeddings are.
+    few = len(pieces) < distributed.size()
+    for piece in range(len(pieces)) if few else distributed.share(len(pieces)):
+        ids_M = pieces[piece]
+        embedded = learner.embed(generator.dataset.gather(ids_M).to(device))
+        if embeddings_MD is None:
+            if embedded[0].numel() * examples > _NUMBERS:
+                return None
+            embeddings_MD = embedded.new_zeros(examples, *embedded.shape[1:])
+        embeddings_MD[ids_M[0] : ids_M[-1] + 1] = embedded
         progress(len(ids_M))
-    return torch.cat(parts)
+    assert embeddings_MD is not None
+    return embeddings_MD if few else distributed.sum_(embeddings_MD)
+
+
+def base_mean_of(
+    learner: PretrainedLearner, source: Source, progress: Callable[[int], object] = lambda _: None
+) -> Tensor:
+    """The mean embedding of the training classes' examples, [D]: what `PretrainedLearner` keeps as its base mean.
+
+    Of a data set of more than 20,000 examples it is the mean of so many, which lie evenly spread over it.
+
+    Args:
+        learner: in the mode it is to be evaluated in.
+        source: the training classes.
+        progress: called with the number of examples embedded since the last call.
+    """
+    examples, mean_D = min(len(source), BASE_EXAMPLES), learner.base_mean
+    starts = range(0, examples, _EXAMPLES)
+    # A row a piece, so that the sum has the same order however many processes there are.
+    sums_PD = mean_D.new_zeros(len(starts), len(mean_D), dtype=torch.float64)
+    for piece in distributed.share(len(starts)):
+        ids_M = np.arange(starts[piece], min(starts[piece] + _EXAMPLES, examples)) * len(source) // examples
+        sums_PD[piece] = learner.embed(source.gather(ids_M).to(mean_D.device)).double().sum(dim=0)
+        progress(len(ids_M))
+    return (distributed.sum_(sums_PD).sum(dim=0) / examples).to(mean_D.dtype)
+
+
+def device_of(learner: Learner) -> torch.device:
+    """Where a learner is, and its episodes have to be."""
+    return next((parameter.device for parameter in learner.parameters()), torch.device("cpu"))
 
 
 def logits_on_embeddings(

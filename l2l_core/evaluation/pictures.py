@@ -28,13 +28,13 @@ _SUPPORT, _QUERY = "tab:blue", "tab:orange"
 
 
 def draw_episodes(episodes: Sequence[tuple[int, Episode, Sequence[str]]], title: str, path: Path) -> None:
-    """Draw episodes as a PNG: a row a class, its support pictures first, then its queries.
+    """Draw episodes: a row a class, its support pictures first, then its queries.
 
     Args:
         episodes: of each its number, its tensors with float pictures [N·K, C, H, W] in [0, 1], and its N class names;
             the first `MAX_EPISODES` are drawn.
         title: stands above.
-        path: the file to be.
+        path: the file to be; an SVG where its name ends so, else a PNG.
 
     Raises:
         CacheError: the file cannot be written.
@@ -98,17 +98,33 @@ def _grid(episode: Episode, ways: int) -> np.ndarray:
     return grid if coloured else grid[:, :, 0]
 
 
+def episode_png(episode: Episode, ways: int) -> bytes:
+    """An episode as a PNG without words, a row a class, each number of a picture one pixel; ink is dark.
+
+    Args:
+        episode: its tensors, with float pictures [N·K, C, H, W] in [0, 1].
+        ways: N.
+    """
+    from PIL import Image
+
+    grid = _grid(episode, ways)
+    shown = 1 - grid if grid.ndim == 2 else grid
+    content = BytesIO()
+    Image.fromarray((255 * shown.clip(0, 1)).round().astype(np.uint8)).save(content, format="PNG", optimize=True)
+    return content.getvalue()
+
+
 def _short(name: str) -> str:
     """A name, of a long one its end, which is what tells classes of one group apart."""
     return name if len(name) <= _NAME else "…" + name[1 - _NAME :]
 
 
 def draw_training(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path) -> None:
-    """Draw the validation accuracy of some runs over time as a PNG.
+    """Draw the validation accuracy of some runs over time.
 
     Args:
         curves: name of a run to its (seconds, accuracy, ci95), the latter two as fractions.
-        path: the file to be.
+        path: the file to be; an SVG where its name ends so, else a PNG.
 
     Raises:
         CacheError: the file cannot be written.
@@ -129,7 +145,11 @@ def draw_training(curves: Mapping[str, Sequence[tuple[float, float, float]]], pa
 
 
 def draw_results(reports: Mapping[str, "Report"], path: Path) -> None:
-    """Draw accuracies with their intervals as a PNG, and chance as a line.
+    """Draw accuracies with their intervals, and chance as a line.
+
+    Args:
+        reports: name of a row to its report.
+        path: the file to be; an SVG where its name ends so, else a PNG.
 
     Raises:
         CacheError: the file cannot be written.
@@ -153,6 +173,11 @@ def draw_results(reports: Mapping[str, "Report"], path: Path) -> None:
 
 
 def _save(figure: "Figure", path: Path) -> None:
+    """Write a figure as its file's name says."""
     content = BytesIO()
-    figure.savefig(content, format="png", dpi=120)
+    if path.suffix.lower() == ".svg":
+        # Without a date the same figure is the same file.
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    else:
+        figure.savefig(content, format="png", dpi=120)
     write_file(path, content.getvalue())

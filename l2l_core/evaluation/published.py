@@ -23,7 +23,7 @@ class Comparison:
     within: bool
 
 
-def compare(report: Report) -> Sequence[Comparison]:
+def beside_published(report: Report) -> Sequence[Comparison]:
     """The published figures of a report's benchmark, best first, each with its distance from the report's.
 
     Raises:

@@ -114,7 +114,7 @@ class ConvClassifier(FeaturesClassifier):
         image_size: height and width in pixels of the pictures to come, which fix D where the backbone pools.
 
     Raises:
-        UsageError: ways below 1, or pictures that the backbone cannot take.
+        UsageError: ways below 1, a backbone without convolutions, or pictures that the backbone cannot take.
     """
 
     width_argument = "image_size"
@@ -124,7 +124,12 @@ class ConvClassifier(FeaturesClassifier):
         if ways < 1:
             raise UsageError(f"ConvClassifier was asked for {ways} ways; give at least 1")
         self.features = backbone
-        channels = next(layer.in_channels for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
+        channels = next((layer.in_channels for layer in backbone.modules() if isinstance(layer, nn.Conv2d)), None)
+        if channels is None:
+            raise UsageError(
+                f"ConvClassifier takes a backbone with convolutions, and {type(backbone).__name__} has none; take a "
+                "method that compares embeddings, such as protonet or simpleshot"
+            )
         self.classifier = nn.Linear(embedding_size(backbone, (channels, *image_size)), ways)
 
 
@@ -139,7 +144,8 @@ def maml_init_(module: nn.Module) -> nn.Module:
     Source: cbfinn/maml, ``maml.py``, ``construct_conv_weights``.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        # What is frozen was trained by somebody, and stays as it is.
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.requires_grad:
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

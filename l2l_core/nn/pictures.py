@@ -36,7 +36,7 @@ def check_pictures(net: str, images_MCHW: Tensor, channels: int, smallest: int =
         )
 
 
-def output_shape(net: nn.Module, image: tuple[int, int, int]) -> tuple[int, ...]:
+def output_shape(net: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of what a net makes of one picture of that C, H and W.
 
     Raises:
@@ -58,8 +58,8 @@ def output_shape(net: nn.Module, image: tuple[int, int, int]) -> tuple[int, ...]
     return tuple(made.shape[1:])
 
 
-def embedding_size(backbone: nn.Module, image: tuple[int, int, int]) -> int:
-    """D, how many numbers a backbone makes of a picture of that C, H and W.
+def embedding_size(backbone: nn.Module, image: tuple[int, ...]) -> int:
+    """D, how many numbers a backbone makes of a picture of that C, H and W, or of another input of that shape.
 
     Raises:
         UsageError: the backbone cannot take it.

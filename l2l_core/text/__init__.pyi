@@ -1,1 +1,1 @@
-from . import datasets
+from . import datasets as datasets

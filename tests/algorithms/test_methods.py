@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import l2l_core.algorithms
-from l2l_core.algorithms import METHODS, MAMLLearner, ProtoNet, Setting, TrainingDefaults, get_method
+from l2l_core.algorithms import METHODS, MAMLLearner, ProtoNet, Setting, TrainingSettings, get_method
 from l2l_core.data.benchmarks import load_benchmark
 from l2l_core.errors import UnknownNameError, UsageError
 
@@ -56,16 +56,16 @@ def test_every_method_builds_a_learner_for_its_episodes(name: str, ways: int, sh
 
 def test_the_settings_are_those_stated() -> None:
     protonet = get_method("protonet")
-    assert protonet.training(Setting(5, 1)) == TrainingDefaults(60, 1, 5, 1, 1e-3, 2_000)
-    assert protonet.training(Setting(20, 5)) == TrainingDefaults(60, 5, 5, 1, 1e-3, 2_000)
+    assert protonet.training(Setting(5, 1)) == TrainingSettings(60, 1, 5, 1, 1e-3, 2_000)
+    assert protonet.training(Setting(20, 5)) == TrainingSettings(60, 5, 5, 1, 1e-3, 2_000)
     learner = protonet.build(Setting(5, 1))
     assert isinstance(learner, ProtoNet)
     assert learner.backbone(torch.rand(2, 1, 28, 28)).shape == (2, 64)
 
     for name, first_order in (("maml", False), ("fomaml", True)):
         method = get_method(name)
-        assert method.training(Setting(5, 1)) == TrainingDefaults(5, 1, 5, 8, 1e-3, None)
-        assert method.training(Setting(20, 5)) == TrainingDefaults(20, 5, 5, 4, 1e-3, None)
+        assert method.training(Setting(5, 1)) == TrainingSettings(5, 1, 5, 8, 1e-3, None)
+        assert method.training(Setting(20, 5)) == TrainingSettings(20, 5, 5, 4, 1e-3, None)
         for ways, steps, test_steps in ((5, 1, 3), (20, 5, 5)):
             learner = method.build(Setting(ways, 1))
             assert isinstance(learner, MAMLLearner)
@@ -86,8 +86,8 @@ def test_the_same_seed_builds_the_same_learner() -> None:
 
 def test_photographs_have_recipes_and_backbones_of_their_own() -> None:
     one, five = (Setting(5, shots, (3, 84, 84), classes=64) for shots in (1, 5))
-    assert get_method("maml").training(one) == TrainingDefaults(5, 1, 15, 4, 1e-3, clip=10.0)
-    assert get_method("maml").training(five) == TrainingDefaults(5, 5, 15, 2, 1e-3, clip=10.0)
+    assert get_method("maml").training(one) == TrainingSettings(5, 1, 15, 4, 1e-3, clip=10.0)
+    assert get_method("maml").training(five) == TrainingSettings(5, 5, 15, 2, 1e-3, clip=10.0)
     assert get_method("boil").training(five).meta_batch == 4
     assert [get_method("protonet").training(each).train_ways for each in (one, five)] == [30, 20]
     assert get_method("r2d2").training(one).train_ways == 16

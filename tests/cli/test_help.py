@@ -20,6 +20,10 @@ COMMANDS = (
     "sample",
     "train",
     "evaluate",
+    "reproduce",
+    "compare",
+    "leaderboard",
+    "report",
     "quickstart",
 )
 

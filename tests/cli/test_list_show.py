@@ -17,7 +17,7 @@ def _names(kind: str) -> list[str]:
 
 def test_list_names_every_file_of_the_catalogue(l2l: Command) -> None:
     found = l2l("list", "--json").json
-    assert list(found) == ["datasets", "benchmarks", "methods"]
+    assert list(found) == ["datasets", "benchmarks", "methods", "recipes", "weights"]
     assert sorted(row["name"] for row in found["datasets"]) == sorted([*_names("datasets"), "small"])
     assert sorted(row["name"] for row in found["benchmarks"]) == sorted([*_names("benchmarks"), "small-3w2s"])
     assert [row["name"] for row in found["methods"]] == list(METHODS)
@@ -35,7 +35,7 @@ def test_list_as_text_is_the_same_table(l2l: Command) -> None:
     assert "1,623" in omniglot
     assert "32,460" in omniglot
     everything = l2l("list").lines
-    assert [line for line in everything if line.isupper()] == ["DATASETS", "BENCHMARKS", "METHODS"]
+    assert [line for line in everything if line.isupper()] == [kind.upper() for kind in l2l("list", "--json").json]
     assert [line for line in lines if line in everything] == lines
 
 
@@ -94,7 +94,7 @@ def test_show_says_where_the_store_is(l2l: Command, mine: SmallData, tmp_path: P
 def test_show_a_benchmark_with_its_published_figures(l2l: Command) -> None:
     found = l2l("show", "omniglot-5w1s", "--json").json
     assert (found["ways"], found["shots"], found["dataset"]) == (5, 1, "omniglot")
-    with (own_root() / "metadata/results/omniglot-5w1s.csv").open(encoding="utf-8") as stream:
+    with (own_root() / "metadata/results/published/omniglot-5w1s.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     published = sorted((row["method"], row["accuracy"]) for row in found["published"])
     assert published == sorted((row["method"], float(row["accuracy"])) for row in rows)
@@ -106,7 +106,8 @@ def test_show_a_benchmark_with_its_published_figures(l2l: Command) -> None:
 def test_show_a_method_with_its_recipe(l2l: Command, method: str) -> None:
     found = l2l("show", method, "--json").json
     assert found["description"] == METHODS[method].description
-    assert found["training_20w5s"]["train_shots"] == METHODS[method].training(Setting(20, 5)).train_shots
+    assert found["20w5s"]["training"]["train_shots"] == METHODS[method].training(Setting(20, 5)).train_shots
+    assert found["5w1s"]["learner"] == METHODS[method].settings(Setting(5, 1))
     assert METHODS[method].description in l2l("show", method).out
 
 
@@ -117,6 +118,6 @@ def test_names_in_the_catalogue_all_have_something_to_show(l2l: Command) -> None
 
 def test_show_a_name_that_is_none(l2l: Command) -> None:
     assert l2l("show", "omniglott").mistake.startswith(
-        "unknown data set, benchmark or method 'omniglott'; did you mean 'omniglot'"
+        "unknown data set, benchmark, method or recipe 'omniglott'; did you mean 'omniglot'"
     )
-    assert l2l("show", CLASSES[0]).mistake.startswith("unknown data set, benchmark or method")
+    assert l2l("show", CLASSES[0]).mistake.startswith("unknown data set, benchmark, method or recipe")

@@ -8,6 +8,7 @@ import pytest
 from l2l_core import training
 from l2l_core.algorithms.methods import METHODS
 from l2l_core.cli import main, train_command
+from l2l_core.training import loop
 from tests.cli.command import Command
 from tests.small import SmallData
 
@@ -59,16 +60,19 @@ BAD_SUBSET = "small: subset 'tset' is none of train, validation, test; None take
         ("quickstart --out {file}/run", "cannot write to {file}/run: a file stands where a folder should be; choose "),
         (
             "train small-3w2s --method maml --minutes 0",
-            "found minutes = 0.0 and episodes = None; give one of them, above",
+            "found minutes = 0.0, episodes = None, examples = None; give one of them, above",
         ),
-        ("train small-3w2s --method maml --minutes nan", "found minutes = nan and episodes = None; give one of them"),
+        (
+            "train small-3w2s --method maml --minutes nan",
+            "found minutes = nan, episodes = None, examples = None; give one of them",
+        ),
         (
             "train small-3w2s --method maml --episodes -5",
-            "found minutes = None and episodes = -5; give one of them, above",
+            "found minutes = None, episodes = -5, examples = None; give one of them, above",
         ),
         (
             "train small-3w2s --method maml --minutes 1 --episodes 5",
-            "found minutes = 1.0 and episodes = 5; give one of ",
+            "found minutes = 1.0, episodes = 5, examples = None; give one of ",
         ),
         (
             "evaluate small-3w2s --method maml --weights {file}.st",
@@ -144,18 +148,15 @@ def test_wrong_words_get_short_plain_text(l2l: Command, tmp_path: Path, words: s
     assert len(lines) == 4
 
 
-def test_weights_that_do_not_fit(
-    l2l: Command, imported: SmallData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "VALIDATION_EPISODES", 2)
-    words = ("--method", "fomaml", "--episodes", 1, "--out", tmp_path / "run")
+def test_weights_that_do_not_fit(l2l: Command, imported: SmallData, tmp_path: Path) -> None:
+    words = ("--method", "fomaml", "--episodes", 1, "--out", tmp_path / "run", "--set", "validation_episodes=2")
     (weights,) = l2l("train", "small-3w2s", *words).lines
     assert l2l("evaluate", "small-3w2s", "--method", "maml", "--weights", weights).mistake == (
         f"{weights} holds weights of fomaml, not of maml; give --method fomaml"
     )
     Path(weights).write_bytes(Path(weights).read_bytes()[:-7])
     mistake = l2l("evaluate", "small-3w2s", "--method", "fomaml", "--weights", weights).mistake
-    assert mistake.startswith(f"{weights} holds no weights with a card (")
+    assert mistake.startswith(f"{weights} is damaged (")
 
 
 def test_nothing_is_trained_where_nothing_can_be_written(
@@ -175,7 +176,7 @@ def test_ctrl_c_is_one_line_and_status_130(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_step", interrupted)
+    monkeypatch.setattr(loop._Run, "_step", interrupted)
     done = l2l("train", "small-3w2s", "--method", "maml", "--episodes", 1)
     assert (done.status, done.out, done.err.strip()) == (130, "", "l2l: interrupted")
     assert not list(tmp_path.rglob("weights.safetensors"))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -83,6 +84,12 @@ def test_png(l2l: Command, imported: SmallData, tmp_path: Path, episodes: int, d
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert image.height > 200 * drawn
+
+
+def test_svg(l2l: Command, imported: SmallData, tmp_path: Path) -> None:
+    path = tmp_path / "episode.svg"
+    assert l2l("sample", "small-3w2s", "--svg", path).err == f"drew 1 of 1 episodes into {path}\n"
+    assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_glyphs_are_here_without_being_fetched(l2l: Command, glyphs_home: Path) -> None:

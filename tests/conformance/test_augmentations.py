@@ -21,6 +21,7 @@ from l2l_core.data.augment import (
     RandomCrop,
     RandomFlip,
     TorchvisionTransform,
+    crop_flip_jitter,
     standard_test,
     standard_training,
 )
@@ -52,6 +53,7 @@ CASES: dict[str, list[Augmentation]] = {
     "TorchvisionTransform": [TorchvisionTransform(v2.Compose([v2.RandomCrop(20), v2.RandomRotation(15)]))],
     "TorchvisionTransform, own function": [TorchvisionTransform(jittered)],
     "TorchvisionTransform, whole task": [TorchvisionTransform(v2.RandomCrop(20), each=False)],
+    "crop_flip_jitter": crop_flip_jitter(28),
     "standard_training": standard_training(28, 0.4, 0.3),
     "standard_test": standard_test(0.4, 0.3),
     "all": [

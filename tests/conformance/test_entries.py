@@ -9,6 +9,7 @@ import torch
 from l2l_core.algorithms.methods import METHODS, Setting
 from l2l_core.catalog import check_catalog, open_catalog
 from l2l_core.cli.options import size_text
+from l2l_core.data.benchmarks import training_augmentation
 from l2l_core.errors import ConsentError, L2LError
 from l2l_core.fetch.cache import Cache
 from l2l_core.fetch.consent import ensure_consent
@@ -167,11 +168,39 @@ def test_a_benchmark_can_be_honoured(name: str) -> None:
     record = CATALOG.dataset(benchmark.dataset)
     assert not benchmark.rotations or record.rotations
     classes = CATALOG.split(benchmark.dataset, benchmark.split).classes(benchmark.subset)
-    assert benchmark.ways <= len(classes) * (4 if benchmark.rotations else 1)
+    assert max(benchmark.ways, 5) <= len(classes) * (4 if benchmark.rotations else 1)
     if record.raw.examples_per_class:
         assert benchmark.shots + benchmark.queries <= record.raw.examples_per_class
     assert all(key in CATALOG.papers() for key in benchmark.papers)
-    assert name == f"{benchmark.dataset}-{benchmark.ways}w{benchmark.shots}s"
+    size = record.prepared.get("image_size")
+    assert benchmark.image_size == (tuple(size) if size else None)
+    assert (len(training_augmentation(benchmark)) > 0) == (benchmark.augmentation != "none")
+    if benchmark.kind == "variable":
+        assert name == f"meta-dataset-{benchmark.dataset}"
+        assert (benchmark.ways, benchmark.shots, benchmark.queries) == (0, 0, 0)
+    else:
+        assert name == f"{benchmark.dataset}-{benchmark.ways}w{benchmark.shots}s"
+
+
+def test_every_data_set_has_its_standard_protocols() -> None:
+    fixed = """cifar-fs cub fc100 glyphs mini-imagenet news-journals omniglot speech-commands tiered-imagenet
+    tiered-imagenet-sample"""
+    drawn = {name for name in CATALOG.datasets if "meta-dataset" in CATALOG.dataset(name).splits}
+    expected = {f"{name}-5w{shots}s" for name in fixed.split() for shots in (1, 5)}
+    expected |= {f"{name}-20w{shots}s" for name in ("glyphs", "omniglot") for shots in (1, 5)}
+    assert set(CATALOG.benchmarks) == expected | {f"meta-dataset-{name}" for name in drawn}
+
+
+@pytest.mark.parametrize("benchmark", CATALOG.benchmarks)
+def test_a_figure_is_a_figure(benchmark: str) -> None:
+    rows = CATALOG.published(benchmark)
+    runs = [(row.method, row.backbone) for row in rows]
+    assert len(set(runs)) == len(runs)
+    for row in rows:
+        assert 0.1 < row.accuracy <= 1
+        assert row.ci95 is None or 0 < row.ci95 < 0.05
+        assert row.source
+        assert row.verified == ("from memory" not in row.source)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,7 +1,9 @@
 """Pictures for people: that they are PNG files and hold what they should."""
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 from l2l_core.data.episodes import Episode
 from l2l_core.errors import CacheError
 from l2l_core.evaluation import pictures
-from l2l_core.evaluation.pictures import MAX_EPISODES, draw_episodes, draw_results, draw_training
+from l2l_core.evaluation.pictures import MAX_EPISODES, draw_episodes, draw_results, draw_training, episode_png
 from tests.evaluation.test_report import make_report
 
 Numbered = tuple[int, Episode, Sequence[str]]
@@ -182,6 +184,34 @@ def test_bars_hold_the_accuracies_their_intervals_and_chance(tmp_path: Path, fig
     assert spans == [pytest.approx([1, 3]), pytest.approx([92.7, 93.5])]
     assert any(np.allclose(line.get_xdata(), 20) for line in axes.get_lines())
     assert axes.get_title() == "small-3w2s, 3 episodes"
+
+
+def test_svg_where_the_name_says_so(tmp_path: Path) -> None:
+    def draw(path: Path) -> bytes:
+        draw_episodes([_named(_episode(2, 1, 2))], "title", path)
+        return path.read_bytes()
+
+    def training(path: Path) -> bytes:
+        draw_training({"protonet": _curve([0.4, 0.6])}, path)
+        return path.read_bytes()
+
+    def results(path: Path) -> bytes:
+        draw_results({"first": make_report()}, path)
+        return path.read_bytes()
+
+    for each in (draw, training, results):
+        root = ElementTree.fromstring(each(tmp_path / "a.SVG"))
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert each(tmp_path / "a.png").startswith(b"\x89PNG")
+
+
+def test_an_episode_without_words(tmp_path: Path) -> None:
+    for channels in (1, 3):
+        episode = _episode(3, 2, 4, channels)
+        pixels = np.asarray(Image.open(BytesIO(episode_png(episode, 3))))
+        grid = pictures._grid(episode, 3)
+        assert pixels.shape == grid.shape
+        assert np.abs(pixels - 255 * (1 - grid if channels == 1 else grid)).max() <= 0.51
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:

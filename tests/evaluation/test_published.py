@@ -3,7 +3,7 @@
 import pytest
 
 from l2l_core.errors import CatalogError
-from l2l_core.evaluation.published import compare
+from l2l_core.evaluation.published import beside_published
 from tests.evaluation.test_report import make_report
 from tests.small import SmallData
 
@@ -11,8 +11,8 @@ HEADER = "method,backbone,accuracy,ci95,source,verified\n"
 
 
 def _publish(small: SmallData, rows: str) -> None:
-    folder = small.catalog / "metadata" / "results"
-    folder.mkdir(exist_ok=True)
+    folder = small.catalog / "metadata" / "results" / "published"
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "small-3w2s.csv").write_text(HEADER + rows)
 
 
@@ -27,7 +27,7 @@ def test_rows_are_sorted_and_set_apart_by_both_intervals(small: SmallData, monke
         "SameToo,net,0.90,0.0,paper,yes",
     ]
     _publish(small, "\n".join(rows) + "\n")
-    found = compare(make_report(accuracy=0.9, ci95=0.03125))
+    found = beside_published(make_report(accuracy=0.9, ci95=0.03125))
     assert [(each.published.method, each.within) for each in found] == [
         ("Edge", False),
         ("Same", True),
@@ -43,17 +43,17 @@ def test_rows_are_sorted_and_set_apart_by_both_intervals(small: SmallData, monke
 def test_the_bound_itself_is_within(small: SmallData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("L2L_CATALOG", str(small.catalog))
     _publish(small, "A,net,0.75,0.125,paper,yes\n")
-    assert compare(make_report(accuracy=1.0, ci95=0.125))[0].within
-    assert not compare(make_report(accuracy=1.0, ci95=0.124))[0].within
+    assert beside_published(make_report(accuracy=1.0, ci95=0.125))[0].within
+    assert not beside_published(make_report(accuracy=1.0, ci95=0.124))[0].within
 
 
 def test_nothing_published_is_nothing_to_compare(small: SmallData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("L2L_CATALOG", str(small.catalog))
-    assert list(compare(make_report())) == []
+    assert list(beside_published(make_report())) == []
 
 
 def test_real_rows_of_omniglot_are_compared() -> None:
-    found = compare(make_report(benchmark="omniglot-5w1s", accuracy=0.988, ci95=0.001))
+    found = beside_published(make_report(benchmark="omniglot-5w1s", accuracy=0.988, ci95=0.001))
     assert len(found) > 10
     accuracies = [each.published.accuracy for each in found]
     assert accuracies == sorted(accuracies, reverse=True)
@@ -63,4 +63,4 @@ def test_a_malformed_table_is_refused(small: SmallData, monkeypatch: pytest.Monk
     monkeypatch.setenv("L2L_CATALOG", str(small.catalog))
     _publish(small, "A,net,98.8,,paper,yes\n")
     with pytest.raises(CatalogError, match=r"small-3w2s\.csv.*accuracy"):
-        compare(make_report())
+        beside_published(make_report())

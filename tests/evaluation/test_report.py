@@ -1,15 +1,18 @@
 """Reports: what they say, and their way through a file."""
 
 import json
+import re
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import torch
 
 from l2l_core.errors import CacheError, ContentError
 from l2l_core.evaluation import report as report_module
-from l2l_core.evaluation.report import Report, percent, versions
+from l2l_core.evaluation.report import GridCell, Report, hardware, percent, versions
 
 
 def make_report(**changes: object) -> Report:
@@ -42,6 +45,67 @@ def test_json_goes_round_without_loss(tmp_path: Path) -> None:
     text = (tmp_path / "new" / "report.json").read_text(encoding="utf-8")
     assert text == report.to_json() + "\n"
     assert Report.from_json(text) == report
+
+
+def test_json_of_the_page_goes_round_too() -> None:
+    report = make_report(
+        per_class={"a": (1, 3), "b": (0, 3)},
+        confusions=(("a", "b", 2),),
+        settings={"lr": 0.5, "steps": [1, 2]},
+        grid=(GridCell(3, 1, 0.5, 0.1),),
+        hardware="a processor, 2 threads",
+        command="l2l evaluate",
+        date="2026-01-31",
+    )
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_a_report_of_before_the_page_is_read() -> None:
+    values = json.loads(make_report().to_json())
+    for name in ("backbone", "per_class", "confusions", "settings", "grid", "hardware", "command", "date"):
+        del values[name]
+    assert Report.from_json(json.dumps(values)) == make_report()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("accuracy", "high", "accuracy is 'high'"),
+        ("ways", 5.5, "ways is 5.5"),
+        ("method", None, "method is None"),
+        ("command", 7, "command is 7"),
+        ("per_class", {"a": [1]}, "not enough values to unpack"),
+        ("per_class", [1], "'list' object has no attribute 'items'"),
+        ("confusions", [["a", "b", "many"]], "invalid literal for int()"),
+        ("grid", [{"ways": 5, "shots": 1, "accuracy": None, "ci95": 0.1}], "accuracy is None"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(name: str, value: object, reason: str) -> None:
+    values = json.loads(make_report().to_json())
+    with pytest.raises(ContentError) as caught:
+        Report.from_json(json.dumps({**values, name: value}))
+    assert str(caught.value).startswith(f"not a report ({reason}")
+
+
+def test_in_a_notebook() -> None:
+    first, second = make_report(method="<b>"), make_report()
+    shown = first._repr_html_()
+    assert "&lt;b&gt;" in shown and "<b>" not in shown
+    assert "30.00 ± 1.23 %" in shown
+    assert "small-3w2s" in shown
+    (plot,) = re.findall(r"<svg.*</svg>", shown, re.DOTALL)
+    ElementTree.fromstring(plot)
+    assert not set(re.findall(r' id="([^"]+)', shown)) & set(re.findall(r' id="([^"]+)', second._repr_html_()))
+
+
+def test_hardware_names_the_processor_and_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_module, "_processor", lambda: "a processor")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "an accelerator")
+    assert hardware() == "a processor, 2 threads"
+    assert hardware("cuda") == "an accelerator; a processor, 2 threads"
+    monkeypatch.undo()
+    assert len(report_module._processor()) > 2
 
 
 def test_json_is_one_line_with_all_attributes() -> None:

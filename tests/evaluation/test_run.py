@@ -1,6 +1,8 @@
 """Evaluation against a slow loop over episodes, and what it leaves behind."""
 
+from collections import Counter
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 
 import pytest
@@ -11,6 +13,8 @@ from l2l_core.algorithms.learner import Learner, Predictor
 from l2l_core.algorithms.protonet import ProtoNet
 from l2l_core.data.benchmarks import Benchmark
 from l2l_core.errors import TaskError, UsageError
+from l2l_core.evaluation import run
+from l2l_core.evaluation.report import hardware
 from l2l_core.evaluation.run import evaluate
 from tests.opened import open_small
 from tests.small import SmallData
@@ -101,6 +105,45 @@ def test_the_protocol_gives_what_nobody_says(benchmark_3w2s: Benchmark) -> None:
     assert report.versions["torch"] == version("torch")
     assert report.seconds > 0
     assert report == evaluate(benchmark_3w2s, _knowing(benchmark_3w2s), 20, 7).__class__.from_json(report.to_json())
+
+
+def test_mistakes_are_those_of_a_slow_count(benchmark_3w2s: Benchmark) -> None:
+    torch.manual_seed(0)
+    learner = ProtoNet(nn.Sequential(nn.Flatten(), nn.Linear(16 * 16, 1, bias=False)))
+    report = evaluate(benchmark_3w2s, learner, 20)
+    generator, names = benchmark_3w2s.episodes(), benchmark_3w2s.dataset().classes
+    totals: Counter[str] = Counter()
+    pairs: Counter[tuple[str, str]] = Counter()
+    for number in range(20):
+        support_x, support_y, query_x, query_y = generator[number]
+        classes = [names[row] for row in generator.describe([number]).all_classes_BN[0]]
+        with torch.no_grad():
+            found = learner.adapt(support_x[None], support_y[None])(query_x[None]).argmax(dim=-1)[0]
+        for label, its_label in zip(query_y.tolist(), found.tolist(), strict=True):
+            totals[classes[label]] += 1
+            pairs[classes[label], classes[its_label]] += 1
+    assert report.per_class == {name: (pairs[name, name], totals[name]) for name in names}
+    wrong = [(*pair, count) for pair, count in pairs.items() if pair[0] != pair[1]]
+    assert len(wrong) > 2
+    assert sorted(report.confusions) == sorted(wrong)
+    counts = [count for _, _, count in report.confusions]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_the_most_frequent_mistakes_are_kept(benchmark_3w2s: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    constant = _Fixed(torch.tensor([0.0, 1.0, 0.0]).expand(9, 3))
+    every = evaluate(benchmark_3w2s, constant).confusions
+    monkeypatch.setattr(run, "CONFUSIONS", 2)
+    assert evaluate(benchmark_3w2s, constant).confusions == every[:2]
+    assert len(every) > 2
+    assert evaluate(benchmark_3w2s, _knowing(benchmark_3w2s)).confusions == ()
+
+
+def test_a_report_says_how_it_was_got(benchmark_3w2s: Benchmark) -> None:
+    report = evaluate(benchmark_3w2s, _knowing(benchmark_3w2s), 2, settings={"lr": 0.5}, command="l2l evaluate")
+    assert (report.settings, report.command, report.hardware) == ({"lr": 0.5}, "l2l evaluate", hardware())
+    today = datetime.now(UTC).date()
+    assert today - timedelta(days=1) <= date.fromisoformat(report.date) <= today
 
 
 def test_every_learner_gets_the_same_episodes(benchmark_3w2s: Benchmark) -> None:

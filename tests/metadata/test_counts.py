@@ -23,6 +23,7 @@ SUBSET_COUNTS = {
     ("mini-imagenet", "ravi"): (38_400, 9_600, 12_000),
     ("mini-imagenet-vinyals", "vinyals"): (36_000, 12_000, 12_000),
     ("tiered-imagenet", "ren"): (448_695, 124_261, 206_209),
+    ("tiered-imagenet-sample", "ren"): (6_100, 1_700, 4_500),
     ("cifar-fs", "bertinetto"): (38_400, 9_600, 12_000),
     ("fc100", "oreshkin"): (36_000, 12_000, 12_000),
     ("news-journals", "bao"): (18_000, 4_500, 14_400),
@@ -41,6 +42,7 @@ EXAMPLES = {
     "mini-imagenet": 60_000,
     "mini-imagenet-vinyals": 60_000,
     "tiered-imagenet": 779_165,
+    "tiered-imagenet-sample": 12_300,
     "cifar-fs": 60_000,
     "fc100": 60_000,
     "news-journals": 36_900,
@@ -117,8 +119,9 @@ def test_mean_and_deviation_are_the_published_ones(dataset: str) -> None:
 
 
 def test_no_other_mean_is_given() -> None:
-    # Omniglot's was computed here, which tests/prepare/test_omniglot.py does again.
-    assert {path.stem for path in (ROOT / "metadata/stats").glob("*.toml")} == {*CHANNELS, "omniglot"}
+    # These were computed here, which tests/prepare/test_omniglot.py and test_imagenet_sample.py do again.
+    computed = {"omniglot", "tiered-imagenet-sample"}
+    assert {path.stem for path in (ROOT / "metadata/stats").glob("*.toml")} == {*CHANNELS, *computed}
 
 
 def test_the_drawings_are_as_many_as_the_sizes_of_their_files_say() -> None:

@@ -15,6 +15,8 @@ SPLITS = {
     ("mini-imagenet", "ravi"): ((64, 16, 20), ("0f107a65ea80bf1e", "489f8af43b256009", "0db5287e659efd33")),
     ("mini-imagenet-vinyals", "vinyals"): ((60, 20, 20), ("bb38b89ce82a4811", "57e580c3e9f69d5a", "5982533c352b52b4")),
     ("tiered-imagenet", "ren"): ((351, 97, 160), ("815386e653f6b4c8", "4ee5b13fa317a860", "d168485c0b36dae9")),
+    # Of the folders' names in imagenet-sample.zip.
+    ("tiered-imagenet-sample", "ren"): ((61, 17, 45), ("6481f2d2c7ac395c", "d1d1e14bc9639877", "286daf99145cd9a9")),
     ("cifar-fs", "bertinetto"): ((64, 16, 20), ("e40c037757741c61", "e02b317c48c94270", "2a35675fcdddfebb")),
     ("fc100", "oreshkin"): ((60, 20, 20), ("af96f5ba1e118915", "746350fa6cdcb340", "9df56bf75fee16f6")),
     ("news-journals", "bao"): ((20, 5, 16), ("00519ef5968d2a03", "7fef8b8232eb774e", "495f6c6b5315330d")),
@@ -73,11 +75,17 @@ def test_only_lists_by_group_name_groups() -> None:
         for path in (ROOT / "metadata/splits").glob("*/*.csv")
         if any(row["superclass"] for row in table(f"splits/{path.parent.name}/{path.name}"))
     }
-    assert by_group == {("tiered-imagenet", "ren"), ("fc100", "oreshkin"), ("glyphs", "scripts"), *ELSEWHERE}
+    tiered = {("tiered-imagenet", "ren"), ("tiered-imagenet-sample", "ren")}
+    assert by_group == {*tiered, ("fc100", "oreshkin"), ("glyphs", "scripts"), *ELSEWHERE}
 
 
 @pytest.mark.parametrize(
-    ("dataset", "split", "groups"), [("tiered-imagenet", "ren", (20, 6, 8)), ("fc100", "oreshkin", (12, 4, 4))]
+    ("dataset", "split", "groups"),
+    [
+        ("tiered-imagenet", "ren", (20, 6, 8)),
+        ("tiered-imagenet-sample", "ren", (17, 6, 8)),
+        ("fc100", "oreshkin", (12, 4, 4)),
+    ],
 )
 def test_no_group_stands_in_two_subsets(dataset: str, split: str, groups: tuple[int, int, int]) -> None:
     subset_of = {(row["superclass"], row["subset"]) for row in table(f"splits/{dataset}/{split}.csv")}
@@ -94,6 +102,14 @@ def test_tiered_imagenet_has_the_published_groups_and_names() -> None:
     assert digest(f"{row['class']} {row['name']}" for row in names) == "40a018caa0e6e92a"
     assert [row["class"] for row in names] == classes("tiered-imagenet", "ren")
     assert len({row["name"] for row in names}) == 608  # so that a name is enough to find its class
+
+
+def test_the_sample_has_its_classes_where_tiered_imagenet_has_them() -> None:
+    whole = {row["class"]: (row["subset"], row["superclass"]) for row in table("splits/tiered-imagenet/ren.csv")}
+    for row in table("splits/tiered-imagenet-sample/ren.csv"):
+        tiered, subset, wnid = row["class"].split("/")
+        assert (tiered, subset) == ("tiered", row["subset"])
+        assert (row["subset"], row["superclass"]) == whole[wnid]
 
 
 def test_fc100_takes_the_groups_that_its_authors_number() -> None:

@@ -1,0 +1,13 @@
+from . import build as build
+from . import checkpoints as checkpoints
+from . import log as log
+from . import loop as loop
+from . import rates as rates
+from . import weights as weights
+from .build import build_learner as build_learner
+from .loop import TrainingRun as TrainingRun
+from .loop import Validation as Validation
+from .loop import train as train
+from .weights import load_weights as load_weights
+from .weights import read_weights as read_weights
+from .weights import save_weights as save_weights
