@@ -193,7 +193,7 @@ def _folder_names(names: Sequence[str]) -> list[str]:
 
 def _folded(name: str) -> str:
     """The same for names that some file system takes for one."""
-    return unicodedata.normalize("NFC", name.upper().casefold())
+    return unicodedata.normalize("NFKD", name.upper().casefold())
 
 
 @contextmanager

@@ -45,7 +45,9 @@ def test_scores_and_loss_are_those_of_pairs_one_by_one(objective: str) -> None:
 @pytest.mark.parametrize("objective", ["mse", "cross-entropy"])
 def test_meta_gradients_are_those_of_finite_differences(objective: str) -> None:
     last = nn.Sigmoid() if objective == "mse" else nn.Identity()
-    check_meta_gradients(RelationNet(maps(), comparer(last), objective))  # type: ignore[arg-type]
+    # A shift of all logits is nothing to a softmax.
+    idle = () if objective == "mse" else ("relation.3.bias",)
+    check_meta_gradients(RelationNet(maps(), comparer(last), objective), idle)  # type: ignore[arg-type]
 
 
 def test_the_papers_modules_fit_each_other() -> None:

@@ -81,7 +81,7 @@ def _published(monkeypatch: pytest.MonkeyPatch) -> None:
         PublishedResult("small-3w2s", "B", "net", 0.9, 0.01, "paper", True),
     ]
     compared = [Comparison(rows[1], -0.23333, False), Comparison(rows[0], 0.35667, True)]
-    monkeypatch.setattr(page_module, "compare", lambda _: compared)
+    monkeypatch.setattr(page_module, "beside_published", lambda _: compared)
 
 
 @pytest.fixture

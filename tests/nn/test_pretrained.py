@@ -298,5 +298,5 @@ def test_unknown_names_are_answered_with_the_nearest(hub: Path) -> None:
 def test_vectors_need_no_backbone_and_what_convolves_says_so() -> None:
     vectors = torch.rand(2, 7)
     assert torch.equal(build_backbone("minilm", (7,))(vectors), vectors)
-    with pytest.raises(UsageError, match="ConvClassifier takes a backbone with convolutions, and Identity has none"):
+    with pytest.raises(UsageError, match="MAMLLearner has a net for pictures, but was asked to take vectors of 7"):
         get_method("maml").build(Setting(5, 1, (7,), backbone="minilm"))

@@ -68,7 +68,8 @@ def shaken(module: nn.Module, std: float = 0.5) -> nn.Module:
     """The module itself, each parameter moved at random, so that no gradient hides behind a symmetric start."""
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter += std * torch.randn_like(parameter)
+            # By place and not as they lie in memory: noise is the same for kernels laid out in another way.
+            parameter += std * torch.randn(parameter.shape, dtype=parameter.dtype)
     return module
 
 

@@ -205,7 +205,7 @@ def test_a_process_that_fails_ends_the_job_and_it_goes_on_from_the_checkpoint(
     assert time.perf_counter() - start < 60, "a waiting process would be there for as long as it may wait"
     assert isinstance(left, DistributedError)
     assert "process 0 (counted from 0) of 2 has lost another one, and the job ends" in str(left)
-    assert failed is None if how == "kill" else str(failed) == "this one has an error"
+    assert failed is None if how == "kill" else str(failed).startswith("this one has an error")
     assert not (tmp_path / "cut/weights.safetensors").exists()
     # The other one's folder is of another machine, and holds nothing.
     folders = [tmp_path / "cut", tmp_path / "elsewhere"]
