@@ -7,8 +7,9 @@ from l2l_core.algorithms.learner import Learner
 from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.errors import UsageError
+from l2l_core.evaluation.embedded import device_of
 from l2l_core.evaluation.report import GridCell
-from l2l_core.evaluation.run import accuracies_of, accuracies_of_predictions, embedded_once, evaluating, predictions_of
+from l2l_core.evaluation.run import accuracies_of_predictions, embedded_once, evaluating, predictions_of
 from l2l_core.evaluation.statistics import mean_ci95
 
 WAYS: Final = (2, 5, 10, 20)
@@ -68,9 +69,14 @@ def accuracy_grid(
 
 
 def _takes(learner: Learner, generator: TaskGenerator) -> bool:
-    """Whether a learner can be evaluated with so many ways, which is seen by trying."""
+    """Whether a learner can be evaluated with so many ways, which is seen by trying.
+
+    Of several processes each tries, since what one of them found the others would not know of.
+    """
+    support_x, support_y, query_x, query_y = (part.to(device_of(learner)) for part in generator.batch([0]))
     try:
-        accuracies_of(learner, generator, 1)
+        with evaluating(learner):
+            logits_BQN = learner.adapt(support_x, support_y)(query_x)
     except UsageError:
         return False
-    return True
+    return logits_BQN.shape == (*query_y.shape, generator.ways)
