@@ -40,7 +40,9 @@ from l2l_core.evaluation.statistics import mean_ci95
 BATCH = 16
 """Episodes a batch: enough to fill two cores, few enough to fit a GPU with 20-way tasks."""
 EMBEDDED_BATCH = 256
-"""Episodes a batch where the examples are embedded already."""
+"""Episodes a batch where the examples are embedded already, and embeddings are so small that memory allows it."""
+EMBEDDED_NUMBERS = 2**26
+"""Numbers in a batch's pairs of a query and a way: a relation network's are maps, of which 256 episodes fill a machine."""
 CONFUSIONS: Final = 200
 """So many pairs of classes are kept at most: what people look at, and not the square of some thousand classes."""
 
@@ -303,7 +305,9 @@ def _answers(
     if embeddings_MD is None:
         return adapted, BATCH
     assert isinstance(learner, MetricLearner)
-    return partial(logits_on_embeddings, learner, generator, embeddings_MD), EMBEDDED_BATCH
+    pairs = generator.ways**2 * generator.queries * embeddings_MD[0].numel()
+    batch = max(1, min(EMBEDDED_BATCH, EMBEDDED_NUMBERS // pairs))
+    return partial(logits_on_embeddings, learner, generator, embeddings_MD), batch
 
 
 def embedded_once(
