@@ -42,7 +42,7 @@ BATCH = 16
 EMBEDDED_BATCH = 256
 """Episodes a batch where the examples are embedded already, and embeddings are so small that memory allows it."""
 EMBEDDED_NUMBERS = 2**26
-"""Numbers in a batch's pairs of a query and a way: a relation network's are maps, of which 256 episodes fill a machine."""
+"""Numbers in a batch's pairs of a query and a way: of the maps of a relation network 256 episodes fill a machine."""
 CONFUSIONS: Final = 200
 """So many pairs of classes are kept at most: what people look at, and not the square of some thousand classes."""
 
