@@ -4,9 +4,10 @@ import csv
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from l2l_core.evaluation.page_run import TRAINING_LOG
 from l2l_core.files import write_file, writing
 
-FILE_NAME: Final = "training.csv"
+FILE_NAME: Final = TRAINING_LOG
 
 
 class LogRow(NamedTuple):

@@ -18,7 +18,7 @@ from l2l_core.errors import UnknownNameError
 from l2l_core.evaluation.own_results import result_row
 from l2l_core.evaluation.report import Report, percent
 from l2l_core.evaluation.run import evaluate
-from l2l_core.records import RECIPE_FORMS, OwnResult, PublishedResult, RecipeBudget, RecipeForm, RecipeRecord
+from l2l_core.records import RECIPE_FORMS, OwnResult, PublishedResult, RecipeForm, RecipeRecord
 from l2l_core.training.build import build_learner, settings_of, usable_device
 from l2l_core.training.loop import TrainingRun, train
 from l2l_core.training.weights import FILE_NAME, round_to_half_, save_weights
@@ -206,9 +206,3 @@ def _save_to_zoo(path: Path, learner: Learner, run: TrainingRun, report: Report)
 def _published(recipe: RecipeRecord) -> PublishedResult | None:
     rows = open_catalog().published(recipe.benchmark)
     return next((row for row in rows if (row.method, row.backbone) == recipe.published), None)
-
-
-def recipe_settings(budget: RecipeBudget) -> str:
-    """A form's settings in words, for people."""
-    own = {} if budget.backbone is None else {"backbone": budget.backbone}
-    return ", ".join(f"{name} = {value}" for name, value in {**own, **budget.settings}.items())

@@ -1,6 +1,7 @@
 """Evaluation on embeddings gives what evaluation on pictures does, and is left where it would not."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -113,3 +114,13 @@ def test_whoever_adapts_or_embeds_otherwise_is_evaluated_so(generator: TaskGener
         whole = foreign.backbone(pictures[0])
     torch.testing.assert_close(foreign.embed(pictures[0]), whole)
     assert not ProtoNet(nn.Sequential(Conv4(), nn.Dropout(0.5))).train().embeds_alone
+
+
+def test_large_embeddings_are_answered_for_fewer_episodes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "EMBEDDED_NUMBERS", 3 * 3 * 2 * 6 * 7)
+    form = SimpleNamespace(ways=3, queries=2)
+    learner = ProtoNet(torch.nn.Linear(6, 6))
+    # 3 · 3 · 2 pairs of an episode, of 6 numbers each.
+    for numbers, batch in ((6, 7), (3, 14), (6_000, 1)):
+        answers = run._answers(learner, form, 300, torch.zeros(40, numbers), hidden=True)  # type: ignore[arg-type]
+        assert answers[1] == batch

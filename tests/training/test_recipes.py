@@ -1,7 +1,6 @@
 """Recipes: every entry can be run, and what a run of one says and leaves."""
 
 import json
-import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -248,7 +247,6 @@ def test_absent_data_is_asked_for(catalogue: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("L2L_HOME", str(tmp_path / "empty"))
     with pytest.raises(L2LError, match="l2l import small"):
         reproduce("small-3w2s-protonet", folder=tmp_path)
-    shutil.rmtree(tmp_path / "empty", ignore_errors=True)
 
 
 def test_the_card_of_a_run_is_json(catalogue: Path, tmp_path: Path) -> None:
