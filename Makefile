@@ -41,9 +41,9 @@ $(READY): constraints.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-# New pins for the development environment. torch and torchvision are pinned as the pair that is known to import.
+# New pins for the development environment. torch and its two are pinned as the trio that is known to import.
 lock: $(READY)
-	printf 'torch==2.13.0\ntorchvision==0.28.0\n' | $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes \
+	printf 'torch==2.13.0\ntorchvision==0.28.0\ntorchaudio==2.11.0\n' | $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --python-version 3.11 --group dev --constraint - \
 		pyproject.toml --output-file constraints.txt
 

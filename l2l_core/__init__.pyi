@@ -1,4 +1,5 @@
 from . import algorithms as algorithms
+from . import audio as audio
 from . import catalog as catalog
 from . import data as data
 from . import errors as errors
@@ -28,6 +29,7 @@ from .data.episodes import Episode as Episode
 from .data.export import to_folder as to_folder
 from .data.generator import TaskGenerator as TaskGenerator
 from .data.hf import from_hf as from_hf
+from .data.hf import tasks_to_hf as tasks_to_hf
 from .data.hf import to_hf as to_hf
 from .data.own import from_arrays as from_arrays
 from .data.own import from_csv as from_csv

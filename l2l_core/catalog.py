@@ -34,6 +34,7 @@ from l2l_core.records import (
     FormRecord,
     LicenceRecord,
     OwnResult,
+    PairedResult,
     PaperRecord,
     PublishedResult,
     RawRecord,
@@ -44,7 +45,7 @@ from l2l_core.records import (
     Statistics,
     Subset,
 )
-from l2l_core.results import read_own_results, read_published
+from l2l_core.results import read_own_results, read_paired_results, read_published
 
 T = TypeVar("T")
 FEWEST_WAYS: Final = 5
@@ -551,6 +552,19 @@ class Catalog:
         path = self._metadata("results", "own", f"{benchmark}.csv")
         return read_own_results(path, problems) if path.exists() else ()
 
+    def paired_results(self, benchmark: str) -> tuple[PairedResult, ...]:
+        """The runs that this package compared on a benchmark, the first being what the others are beside.
+
+        Raises:
+            CatalogError: a row is malformed.
+        """
+        problems: list[str] = []
+        return _unless(problems, self._read_paired(benchmark, problems))
+
+    def _read_paired(self, benchmark: str, problems: list[str]) -> tuple[PairedResult, ...]:
+        path = self._metadata("results", "paired", f"{benchmark}.csv")
+        return read_paired_results(path, problems) if path.exists() else ()
+
 
 def _is_count(text: str) -> bool:
     return re.fullmatch(r"[0-9]{1,18}", text) is not None and int(text) > 0
@@ -648,6 +662,7 @@ def check_catalog(catalog: Catalog) -> list[str]:
             problems.extend(f"{path}: {text}" for text in _impossible(benchmark, dataset, splits))
         catalog._read_published(name, problems)
         catalog._read_own(name, problems)
+        catalog._read_paired(name, problems)
     for name, path in catalog._recipe_files.items():
         check_name(path)
         recipe = catalog._build_recipe(name, path, problems)
@@ -728,8 +743,8 @@ def _strays(catalog: Catalog, datasets: Mapping[str, DatasetRecord]) -> Iterator
             if path.stem not in datasets:
                 yield f"{path}: file name: {UnknownNameError('data set', path.stem, datasets)}"
         for path in sorted((root / "metadata/results").rglob("*.csv")):
-            if path.parent.name not in ("published", "own"):
-                yield f"{path}: file name: figures stand in results/published/ or results/own/"
+            if path.parent.name not in ("published", "own", "paired"):
+                yield f"{path}: file name: figures stand in results/published/, results/own/ or results/paired/"
             elif path.stem not in catalog.benchmarks:
                 yield f"{path}: file name: {UnknownNameError('benchmark', path.stem, catalog.benchmarks)}"
 

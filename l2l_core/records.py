@@ -348,3 +348,35 @@ class OwnResult:
     seconds: float
     date: str
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedResult:
+    """A figure of a comparison on the same episodes: how far a run lies from the first one of its table.
+
+    Attributes:
+        run: what to call it.
+        method, backbone: as of `OwnResult`.
+        accuracy: a fraction in [0, 1].
+        ci95: half-width of its 95% interval, a fraction.
+        difference: its accuracy minus that of the first run, a fraction; 0 of the first.
+        difference_ci95: half-width of the 95% interval of that, over the differences of the episodes.
+        episodes, seed, episodes_digest: of all runs of the table.
+        command, versions, hardware, date: as of `OwnResult`.
+    """
+
+    benchmark: str
+    run: str
+    method: str
+    backbone: str
+    accuracy: float
+    ci95: float
+    difference: float
+    difference_ci95: float
+    episodes: int
+    seed: int
+    episodes_digest: str
+    command: str
+    versions: Mapping[str, str]
+    hardware: str
+    date: str

@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from l2l_core.fields import read_csv
-from l2l_core.records import RECIPE_FORMS, OwnResult, PublishedResult
+from l2l_core.records import RECIPE_FORMS, OwnResult, PairedResult, PublishedResult
 
 OWN_COLUMNS: Final = (
     *("method", "backbone", "recipe", "form", "accuracy", "ci95", "episodes", "seed", "episodes_digest"),
     *("command", "versions", "hardware", "seconds", "date", "note"),
 )
 """Columns of a table of our own results."""
+PAIRED_COLUMNS: Final = (
+    *("run", "method", "backbone", "accuracy", "ci95", "difference", "difference_ci95"),
+    *("episodes", "seed", "episodes_digest", "command", "versions", "hardware", "date"),
+)
+"""Columns of a table of runs that were compared on the same episodes, each with the first."""
 _PUBLISHED: Final = ("method", "backbone", "accuracy", "ci95", "source", "verified")
 _SHA256: Final = r"[0-9a-f]{64}"
 
@@ -62,27 +67,11 @@ def own_result(benchmark: str, cells: Mapping[str, str], where: str, problems: l
         problems: where what is wrong is noted.
     """
 
-    def number(column: str, least: int) -> int:
-        if re.fullmatch(r"[0-9]{1,20}", cells[column]) and int(cells[column]) >= least:
-            return int(cells[column])
-        problems.append(f"{where}{column}: expected a whole number from {least}, found {cells[column]!r}")
-        return least
-
     for column in ("method", "command", "hardware"):
-        if not cells[column].strip():
-            problems.append(f"{where}{column}: expected text, found {cells[column]!r}")
+        _check_text(cells, column, where, problems)
     form = next((each for each in RECIPE_FORMS if each == cells["form"]), None)
     if form is None:
         problems.append(f"{where}form: expected one of {', '.join(RECIPE_FORMS)}, found {cells['form']!r}")
-    if not re.fullmatch(_SHA256, cells["episodes_digest"]):
-        problems.append(
-            f"{where}episodes_digest: expected 64 lower-case hexadecimal digits, found {cells['episodes_digest']!r}"
-        )
-    versions = [pair.partition("=") for pair in cells["versions"].split(" ")]
-    if not all(name and version for name, _, version in versions):
-        problems.append(f"{where}versions: expected PACKAGE=VERSION with a space between them")
-    if not _is_date(cells["date"]):
-        problems.append(f"{where}date: expected YYYY-MM-DD, found {cells['date']!r}")
     return OwnResult(
         benchmark=benchmark,
         method=cells["method"],
@@ -91,16 +80,95 @@ def own_result(benchmark: str, cells: Mapping[str, str], where: str, problems: l
         form=form or RECIPE_FORMS[0],
         accuracy=_fraction(cells["accuracy"], f"{where}accuracy", problems),
         ci95=_fraction(cells["ci95"], f"{where}ci95", problems),
-        episodes=number("episodes", 2),
-        seed=number("seed", 0),
-        episodes_digest=cells["episodes_digest"],
+        episodes=_number(cells, "episodes", 2, where, problems),
+        seed=_number(cells, "seed", 0, where, problems),
+        episodes_digest=_digest(cells, where, problems),
         command=cells["command"],
-        versions={name: version for name, _, version in versions},
+        versions=_versions(cells, where, problems),
         hardware=cells["hardware"],
         seconds=_seconds(cells["seconds"], f"{where}seconds", problems),
-        date=cells["date"],
+        date=_date(cells, where, problems),
         note=cells["note"],
     )
+
+
+def read_paired_results(path: Path, problems: list[str]) -> tuple[PairedResult, ...]:
+    """Runs that were compared on a benchmark, which the table is called after; the first is what the others are beside.
+
+    Args:
+        path: the table.
+        problems: where what is wrong is noted.
+    """
+    rows = [
+        paired_result(path.stem, row, f"{path}: {row['run']}: ", problems)
+        for row in read_csv(path, PAIRED_COLUMNS, problems) or []
+    ]
+    for run, count in Counter(row.run for row in rows).items():
+        if count > 1:
+            problems.append(f"{path}: {run}: run: stands in {count} rows")
+    for row in rows:
+        where = f"{path}: {row.run}: "
+        if (row.episodes, row.episodes_digest) != (rows[0].episodes, rows[0].episodes_digest):
+            problems.append(f"{where}episodes_digest: its episodes are not those of {rows[0].run}")
+        # Both are rounded to the sixth decimal place.
+        if abs(row.accuracy - rows[0].accuracy - row.difference) > 2e-6:
+            problems.append(f"{where}difference: expected its accuracy minus that of {rows[0].run}")
+    return tuple(rows)
+
+
+def paired_result(benchmark: str, cells: Mapping[str, str], where: str, problems: list[str]) -> PairedResult:
+    """One run of a comparison from the cells of its row; arguments as of `own_result`, cells as `PAIRED_COLUMNS`."""
+    for column in ("run", "method", "command", "hardware"):
+        _check_text(cells, column, where, problems)
+    return PairedResult(
+        benchmark=benchmark,
+        run=cells["run"],
+        method=cells["method"],
+        backbone=cells["backbone"],
+        accuracy=_fraction(cells["accuracy"], f"{where}accuracy", problems),
+        ci95=_fraction(cells["ci95"], f"{where}ci95", problems),
+        difference=_difference(cells["difference"], f"{where}difference", problems),
+        difference_ci95=_fraction(cells["difference_ci95"], f"{where}difference_ci95", problems),
+        episodes=_number(cells, "episodes", 2, where, problems),
+        seed=_number(cells, "seed", 0, where, problems),
+        episodes_digest=_digest(cells, where, problems),
+        command=cells["command"],
+        versions=_versions(cells, where, problems),
+        hardware=cells["hardware"],
+        date=_date(cells, where, problems),
+    )
+
+
+def _check_text(cells: Mapping[str, str], column: str, where: str, problems: list[str]) -> None:
+    if not cells[column].strip():
+        problems.append(f"{where}{column}: expected text, found {cells[column]!r}")
+
+
+def _number(cells: Mapping[str, str], column: str, least: int, where: str, problems: list[str]) -> int:
+    if re.fullmatch(r"[0-9]{1,20}", cells[column]) and int(cells[column]) >= least:
+        return int(cells[column])
+    problems.append(f"{where}{column}: expected a whole number from {least}, found {cells[column]!r}")
+    return least
+
+
+def _digest(cells: Mapping[str, str], where: str, problems: list[str]) -> str:
+    digest = cells["episodes_digest"]
+    if not re.fullmatch(_SHA256, digest):
+        problems.append(f"{where}episodes_digest: expected 64 lower-case hexadecimal digits, found {digest!r}")
+    return digest
+
+
+def _versions(cells: Mapping[str, str], where: str, problems: list[str]) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in cells["versions"].split(" ")]
+    if not all(name and version for name, _, version in pairs):
+        problems.append(f"{where}versions: expected PACKAGE=VERSION with a space between them")
+    return {name: version for name, _, version in pairs}
+
+
+def _date(cells: Mapping[str, str], where: str, problems: list[str]) -> str:
+    if not _is_date(cells["date"]):
+        problems.append(f"{where}date: expected YYYY-MM-DD, found {cells['date']!r}")
+    return cells["date"]
 
 
 def _is_date(text: str) -> bool:
@@ -122,4 +190,12 @@ def _fraction(text: str, where: str, problems: list[str]) -> float:
         if 0 <= (value := float(text)) <= 1:
             return value
     problems.append(f"{where}: expected a fraction in [0, 1], found {text!r}")
+    return 0.0
+
+
+def _difference(text: str, where: str, problems: list[str]) -> float:
+    with suppress(ValueError):
+        if -1 <= (value := float(text)) <= 1:
+            return value
+    problems.append(f"{where}: expected a fraction in [-1, 1], found {text!r}")
     return 0.0

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data.sampling", "data.index", "data.batches", "data.choices", "data.arrays"),
     ("data.descriptions",),
     # torch from here on
-    ("text.encoders",),
+    ("text.encoders", "text.tokens"),
     ("distributed",),
     ("data",),
     ("modules",),
@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("alias",),
     ("cli", "__main__"),
 )
-FIRST_WITH_TORCH = LAYERS.index(("text.encoders",))
+FIRST_WITH_TORCH = LAYERS.index(("text.encoders", "text.tokens"))
 KINDS = ("generator", "variable", "mixed", "semi_supervised", "incremental", "pretraining", "regression")
 WITHOUT_TORCH_TO_IMPORT = (
     *("algorithms", "algorithms.methods", "evaluation", "cli"),

@@ -16,7 +16,10 @@ import l2l_core as l2l
 
 LISTS = (
     "l2l_core",
-    *(f"l2l_core.{package}" for package in ("data", "vision", "evaluation", "algorithms", "nn", "optim", "utils")),
+    *(
+        f"l2l_core.{package}"
+        for package in ("data", "vision", "text", "audio", "evaluation", "algorithms", "nn", "optim", "utils")
+    ),
 )
 MODULES = ("l2l_core", *(module.name for module in pkgutil.walk_packages(l2l_core.__path__, "l2l_core.")))
 

@@ -23,10 +23,11 @@ class Setting:
 
     Attributes:
         ways, shots: of the test episodes.
-        image: C, H and W of the pictures; D of vectors that an encoder has made.
+        image: C, H and W of the pictures; D of vectors that an encoder has made; L of texts as token ids.
         classes: how many training classes there are, which methods that learn to tell all of them apart need to know.
         backbone: name of the backbone (see `l2l_core.nn.by_name`); the method's own for None.
         settings: of the learner, in place of the method's own: arguments of its class, by name.
+        vocabulary: of texts as token ids, how many different ids there are; else 0.
     """
 
     ways: int
@@ -35,6 +36,7 @@ class Setting:
     classes: int = 0
     backbone: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    vocabulary: int = 0
 
     @property
     def colour(self) -> bool:
@@ -170,14 +172,14 @@ def _on_classifier(
         return {"norm": norm, **fixed, **settings(setting), **setting.settings}
 
     def build(setting: Setting) -> "Learner":
-        from l2l_core.nn import ConvClassifier, maml_init_
+        from l2l_core.nn import BackboneClassifier, maml_init_
         from l2l_core.nn.by_name import build_backbone
+        from l2l_core.nn.pictures import embedding_size
 
-        _, height, width = _picture(setting, path)
         # Finn et al. 2017: strides for Omniglot, 32 channels and pools for the colour pictures of mini-ImageNet.
         own = "conv4-32" if setting.colour else "conv4-stride"
-        backbone = build_backbone(setting.backbone or own, setting.image, running_stats)
-        model = maml_init_(ConvClassifier(backbone, setting.ways, (height, width)))
+        backbone = build_backbone(setting.backbone or own, setting.image, running_stats, setting.vocabulary)
+        model = maml_init_(BackboneClassifier(backbone, setting.ways, embedding_size(backbone, setting.image)))
         return _learner(path, (model,), all_settings(setting))
 
     return MethodSpec(description, build, training, all_settings)
@@ -204,7 +206,7 @@ def _on_backbone(
         from l2l_core.nn.by_name import build_backbone
 
         own = photographs if setting.colour else "conv4"
-        backbone = build_backbone(setting.backbone or own, setting.image, running_stats)
+        backbone = build_backbone(setting.backbone or own, setting.image, running_stats, setting.vocabulary)
         return _learner(path, (backbone,), all_settings(setting))
 
     return MethodSpec(description, build, training, all_settings)
@@ -220,38 +222,28 @@ def _pretrained(description: str, path: str, **fixed: Any) -> MethodSpec:
         from l2l_core.nn.by_name import build_backbone
         from l2l_core.nn.pictures import embedding_size
 
-        backbone = build_backbone(setting.backbone or "conv4", setting.image)
+        backbone = build_backbone(setting.backbone or "conv4", setting.image, vocabulary=setting.vocabulary)
         width = embedding_size(backbone, setting.image)
         return _learner(path, (backbone, width, max(1, setting.classes)), all_settings(setting))
 
     return MethodSpec(description, build, _train_classifier, all_settings)
 
 
-def _picture(setting: Setting, path: str) -> tuple[int, int, int]:
-    """C, H and W of the setting's pictures.
-
-    Raises:
-        UsageError: it is one of vectors, which only heads on embeddings take.
-    """
-    if len(setting.image) != 3:
-        raise UsageError(
-            f"{path.partition(':')[2]} has a net for pictures, but was asked to take vectors of {setting.image[0]} "
-            "numbers; take a method with a head on embeddings, such as simpleshot, protonet or r2d2"
-        )
-    channels, height, width = setting.image
-    return channels, height, width
-
-
 def _build_relation_net(setting: Setting) -> "Learner":
     from l2l_core.algorithms.relation import RelationModule, relation_backbone
     from l2l_core.nn.pictures import output_shape
 
+    if len(setting.image) != 3:
+        raise UsageError(
+            f"relation-net compares maps of pictures, but was asked to take {list(setting.image)}; take a method "
+            "with a head on embeddings, such as simpleshot, protonet or r2d2"
+        )
     if setting.backbone is not None:
         raise UsageError(
             f"relation-net was asked for the backbone {setting.backbone}, but it compares maps, which only its own "
             "gives; leave it out"
         )
-    backbone = relation_backbone(_picture(setting, "relation:RelationNet")[0])
+    backbone = relation_backbone(setting.image[0])
     channels, height, width = output_shape(backbone, setting.image)
     relation = RelationModule((height, width), channels)
     return _learner("relation:RelationNet", (backbone, relation), setting.settings)
@@ -355,6 +347,10 @@ METHODS: Final[dict[str, MethodSpec]] = {
         _train_boil,
         lr=0.5,
         steps=1,
+    ),
+    "classemes": _pretrained(
+        "as simpleshot, by cosine, with the training classes' probabilities beside embeddings (Torresani et al. 2010)",
+        "classemes:Classemes",
     ),
     "fomaml": _on_classifier(
         "first-order MAML: as maml, without differentiating through the inner steps",

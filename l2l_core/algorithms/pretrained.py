@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from l2l_core import distributed
 from l2l_core.algorithms.metric import MetricLearner
 from l2l_core.algorithms.normalisation import Norm
 from l2l_core.errors import UsageError
@@ -72,7 +73,8 @@ class PretrainedLearner(MetricLearner):
         follow it.
 
         Args:
-            x: pictures [M, C, H, W], floating point.
+            x: inputs [M, …] as the backbone takes them, floating point (pictures [M, C, H, W], vectors) or int64 (token
+                ids).
             y: int64 [M] in 0..classes-1.
 
         Raises:
@@ -87,22 +89,34 @@ class PretrainedLearner(MetricLearner):
             )
         if self.training:
             self._follow(embedded_MD.detach())
-        logits_MC = self.classifier(embedded_MD)
+        logits_MC = self.base_logits(embedded_MD)
         return functional.cross_entropy(logits_MC, y), accuracy(logits_MC.detach(), y)
+
+    def base_logits(self, embedded_MD: Tensor) -> Tensor:
+        """Logits [M, classes] of the training classes, of embeddings [M, D]: the classifier's by default."""
+        logits_MC: Tensor = self.classifier(embedded_MD)
+        return logits_MC
 
     def _follow(self, embedded_MD: Tensor) -> None:
         self.base_batches += 1
-        mean_D = precise(embedded_MD).mean(dim=0).to(self.base_mean.dtype)
+        mean_D = precise(embedded_MD).mean(dim=0)
+        if distributed.size() > 1:
+            # Of all processes' parts, before the logits are made: those of some methods depend on it.
+            sum_and_count = torch.cat([mean_D * len(embedded_MD), mean_D.new_tensor([len(embedded_MD)])])
+            total = distributed.sum_(sum_and_count)
+            mean_D = total[:-1] / total[-1]
+        mean_D = mean_D.to(self.base_mean.dtype)
         self.base_mean.lerp_(mean_D, (1 / self.base_batches.clamp_max(_MEMORY)).to(mean_D.dtype))
 
     def _check_examples(self, x: Tensor, y: Tensor) -> None:
         who = type(self).__name__
-        if x.ndim != 4 or y.shape != x.shape[:1] or not x.numel():
+        if x.ndim < 2 or y.shape != x.shape[:1] or not x.numel():
             raise UsageError(
-                f"{who} trains on pictures [M, C, H, W] and labels [M], but was given {list(x.shape)} and "
-                f"{list(y.shape)}; give one label for each picture, and at least one of them"
+                f"{who} trains on inputs [M, …], such as pictures [M, C, H, W], and labels [M], but was given "
+                f"{list(x.shape)} and {list(y.shape)}; give one label for each input, and at least one of them"
             )
-        if not x.is_floating_point() or y.dtype != torch.int64:
+        # Whole numbers of 64 bits are token ids; smaller ones are pictures that somebody forgot to convert.
+        if not (x.is_floating_point() or x.dtype == torch.int64) or y.dtype != torch.int64:
             raise UsageError(
                 f"{who} trains on floating-point pictures and int64 labels, but was given {x.dtype} and {y.dtype}; "
                 "convert them, as in x.float() / 255 and y.long()"

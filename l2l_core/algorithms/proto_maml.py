@@ -65,9 +65,11 @@ class ProtoMAML(GradientLearner):
     def start(self, chunk: Chunk) -> Params:
         """The backbone's parameters, and the head's from the prototypes."""
         embedded_BMD = call_tasks(chunk.net, chunk.buffers, {}, chunk.support_x).flatten(2)
+        body = super().start(chunk)
         # Under autocast embeddings are in lower precision, in which small steps of the head would be lost.
-        prototypes_BND = prototypes(embedded_BMD, chunk.support_y, chunk.ways).to(chunk.support_x.dtype)
-        return super().start(chunk) | {_WEIGHT: 2 * prototypes_BND, _BIAS: -prototypes_BND.square().sum(dim=2)}
+        precision = next(iter(body.values())).dtype
+        prototypes_BND = prototypes(embedded_BMD, chunk.support_y, chunk.ways).to(precision)
+        return body | {_WEIGHT: 2 * prototypes_BND, _BIAS: -prototypes_BND.square().sum(dim=2)}
 
     def logits(self, chunk: Chunk, params: Params, prepared: Tensor, step: int) -> Tensor:
         """The head's, of embeddings."""

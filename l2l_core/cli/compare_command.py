@@ -16,6 +16,10 @@ def run(
     reports: Annotated[
         list[Path], typer.Argument(help="Reports of `l2l evaluate --json`, or folders of runs; each against the first.")
     ],
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Folder of tables, such as metadata/results/paired: the benchmark's is written anew."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare results episode by episode: the mean difference with its 95% interval, and whether it is beyond noise.
@@ -23,15 +27,25 @@ def run(
     Examples:
         l2l compare protonet.json maml.json
         l2l compare runs/a runs/b runs/c --json
+        l2l compare runs/* --record metadata/results/paired
+
+    A recorded run is called like its folder, or like its file.
     """
     from l2l_core.errors import UsageError
     from l2l_core.evaluation.comparison import paired, read_report
+    from l2l_core.evaluation.own_results import write_paired_results
     from l2l_core.evaluation.report import percent
 
     if len(reports) < 2:
         raise UsageError(f"{reports[0]} alone has nothing to be compared with; give two reports or more")
-    first, *others = map(read_report, reports)
+    first, *others = read = [read_report(path) for path in reports]
     pairs = [paired(first, other) for other in others]
+    if record is not None:
+        names = [path.stem if path.is_file() else path.resolve().name for path in reports]
+        runs = dict(zip(names, read, strict=True))
+        if len(runs) < len(names):
+            raise UsageError(f"{names} was asked to be recorded, with a name twice; give folders of different names")
+        write_paired_results(record / f"{first.benchmark}.csv", runs)
     if as_json:
         print_json(
             [
@@ -41,8 +55,8 @@ def run(
         )
         return
     print(f"{first.benchmark}, {pairs[0].episodes:,} episodes {first.episodes_digest[:16]} (seed {first.seed})")
-    names = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    labels = [names[number] if number < len(names) else str(number + 1) for number in range(len(reports))]
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    labels = [letters[number] if number < len(letters) else str(number + 1) for number in range(len(reports))]
     print_table(
         ["", "method", "accuracy", "report"],
         [

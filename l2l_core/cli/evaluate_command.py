@@ -101,7 +101,8 @@ def run(
             weights=weights,
             backbone=backbone,
             settings=settings_of(opened, method, backbone, chosen),
-            command=shlex.join(["l2l", *sys.argv[1:]]),
+            # With what trained the weights, so that a reader can do it again from the start.
+            command=" && ".join(filter(None, (card.get("command"), shlex.join(["l2l", *sys.argv[1:]])))),
             progress=speaks(),
         )
         if grid:
@@ -112,8 +113,7 @@ def run(
     if out is not None:
         report.save(out)
     if record is not None:
-        command = " && ".join(filter(None, (card.get("command"), report.command)))
-        row = result_row(report, card.get("seconds", 0.0), command, note=note)
+        row = result_row(report, card.get("seconds", 0.0), report.command or "", note=note)
         add_own_result(record / f"{benchmark}.csv", row)
     if as_json:
         print(report.to_json())

@@ -14,6 +14,7 @@ from . import incremental as incremental
 from . import index as index
 from . import labels as labels
 from . import loaders as loaders
+from . import log_mel as log_mel
 from . import meta as meta
 from . import mixed as mixed
 from . import own as own
@@ -21,10 +22,12 @@ from . import partition as partition
 from . import prefetch as prefetch
 from . import pretraining as pretraining
 from . import regression as regression
+from . import resampling as resampling
 from . import sampling as sampling
 from . import semi_supervised as semi_supervised
 from . import sources as sources
 from . import tasks as tasks
+from . import tokens as tokens
 from . import transforms as transforms
 from . import variable as variable
 from . import weighted as weighted
@@ -45,6 +48,7 @@ from .export import to_folder as to_folder
 from .generator import TaskGenerator as TaskGenerator
 from .hf import HFDataset as HFDataset
 from .hf import from_hf as from_hf
+from .hf import tasks_to_hf as tasks_to_hf
 from .hf import to_hf as to_hf
 from .hierarchy import Hierarchy as Hierarchy
 from .hierarchy import graph_hierarchy as graph_hierarchy
@@ -56,6 +60,7 @@ from .loaders import TaskSampler as TaskSampler
 from .loaders import TasksetSampler as TasksetSampler
 from .loaders import TaskStream as TaskStream
 from .loaders import collate_tasks as collate_tasks
+from .log_mel import LogMelDataset as LogMelDataset
 from .meta import FilteredMetaDataset as FilteredMetaDataset
 from .meta import OnDeviceDataset as OnDeviceDataset
 from .meta import UnionMetaDataset as UnionMetaDataset
@@ -75,6 +80,9 @@ from .semi_supervised import SemiSupervisedEpisode as SemiSupervisedEpisode
 from .semi_supervised import SemiSupervisedTasks as SemiSupervisedTasks
 from .tasks import TaskDataset as TaskDataset
 from .tasks import Taskset as Taskset
+from .tokens import TokenDataset as TokenDataset
+from .tokens import packed as packed
+from .tokens import padded as padded
 from .transforms import on_batches as on_batches
 from .variable import Composition as Composition
 from .variable import VariableTasks as VariableTasks

@@ -251,6 +251,11 @@ def apart(stacked: Any) -> Iterable[Any]:
     return [dict(zip(stacked, parts, strict=True)) for parts in zip(*map(apart, stacked.values()), strict=True)]
 
 
+def part_of(inputs: Any, part: slice) -> Any:
+    """Some of M examples [M, …]; of mappings key by key."""
+    return {key: each[part] for key, each in inputs.items()} if isinstance(inputs, Mapping) else inputs[part]
+
+
 class TaskList(list[Any]):
     """Tasks side by side that remember how they lay stacked, so that collating them copies nothing.
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from l2l_core.catalog import open_catalog
 from l2l_core.data.augment import crop_flip_jitter
@@ -12,11 +13,17 @@ from l2l_core.data.datasets import PreparedDataset, load_dataset
 from l2l_core.data.encoded import encoded
 from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.hierarchy import superclass_hierarchy
+from l2l_core.data.log_mel import LogMelDataset
+from l2l_core.data.tokens import TokenDataset
 from l2l_core.data.variable import VariableTasks
 from l2l_core.errors import UnknownNameError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.records import BenchmarkRecord, Subset
-from l2l_core.text.encoders import ENCODERS, get_encoder
+from l2l_core.text.encoders import ENCODERS, get_encoder, is_encoder
+from l2l_core.text.tokens import Vocabulary
+
+LOG_MEL: Final = "log-mel"
+"""What sounds are seen through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class Benchmark:
         record: the protocol.
         root: folder of the cache; None for the usual one.
         download: whether a data set that is not in the cache may be fetched.
-        encoder: name of what makes vectors of its texts; None leaves them texts.
+        encoder: name of what its texts or sounds are seen through; None leaves them as they are.
     """
 
     record: BenchmarkRecord
@@ -36,24 +43,31 @@ class Benchmark:
     encoder: str | None = None
 
     def on(self, backbone: str | None) -> "Benchmark":
-        """The benchmark as learners on that backbone see it: of texts the vectors that the encoder of that name makes.
+        """The benchmark as learners on that backbone see it: sounds as log-mel pictures, texts as an encoder has them.
 
-        Any other is as it was, and so is one of vectors for None.
+        An encoder of texts is named by what the backbone's name has before its plus: one of `ENCODERS`, which make
+        vectors, or ``words``, token ids. Any other benchmark is as it was, and so is one of encoded texts for None.
 
         Raises:
             UsageError: it is one of texts, and no encoder is named.
             UnknownNameError: there is no such encoder.
         """
-        if open_catalog().dataset(self.record.dataset).modality != "texts":
+        modality = open_catalog().dataset(self.record.dataset).modality
+        if modality == "sounds":
+            return replace(self, encoder=LOG_MEL)
+        if modality != "texts":
             return self
-        name = backbone or self.encoder
-        if name is None:
+        if backbone is None and self.encoder is not None:
+            return self
+        if backbone is None:
             raise UsageError(
                 f"{self.record.name} is of texts; say what makes vectors of them with --backbone (in Python: "
-                f"backbone=…), one of {', '.join(ENCODERS)}"
+                f"backbone=…), one of {', '.join(ENCODERS)}, a net on top of one, as in minilm+mlp, or one on token "
+                f"ids, as in {Vocabulary.name}+cnn"
             )
-        if name not in ENCODERS:
-            raise UnknownNameError("encoder of texts", name, ENCODERS)
+        name, _, _ = backbone.partition("+")
+        if name != Vocabulary.name and not is_encoder(name):
+            raise UnknownNameError("encoder of texts", name, (*ENCODERS, Vocabulary.name))
         return replace(self, encoder=name)
 
     def dataset(self, subset: Subset | None = None) -> PreparedDataset:
@@ -62,15 +76,23 @@ class Benchmark:
         Raises:
             StoreError: the data set is not in the cache (says how to get it), or damaged.
             TaskError: the protocol's split has no such subset.
-            UsageError, FetchError, CacheError: there is an encoder, and it cannot be had, or its vectors not be kept.
+            UsageError, FetchError, CacheError: there is an encoder, and it cannot be had, or what it made not be kept.
         """
         dataset = self._stored(subset or self.record.subset)
         if self.encoder is None:
             return dataset
-        encoder = get_encoder(self.encoder, lambda: _texts_of(self._stored("train")))
-        return encoded(dataset, encoder, Cache.at(self.root))
+        if self.encoder == LOG_MEL:
+            rate = dataset.sample_rate_hz
+            assert rate is not None
+            # As long as the longest sound of all, so that every subset has pictures of one size.
+            return LogMelDataset(dataset, seconds=self._stored(None).example_shape[0] / rate)
+        cache = Cache.at(self.root)
+        if self.encoder == Vocabulary.name:
+            vocabulary = Vocabulary.of(_texts_of(self._stored("train")))
+            return TokenDataset(dataset, vocabulary, cache=cache)
+        return encoded(dataset, get_encoder(self.encoder, lambda: _texts_of(self._stored("train"))), cache)
 
-    def _stored(self, subset: Subset) -> PreparedDataset:
+    def _stored(self, subset: Subset | None) -> PreparedDataset:
         record = self.record
         return load_dataset(
             record.dataset,

@@ -3,27 +3,25 @@
 Letters in shapes: M texts, D embedding.
 """
 
-import contextlib
 import hashlib
+import re
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.numpy
-from safetensors import SafetensorError
 from tqdm import tqdm
 
 from l2l_core.data.datasets import PreparedDataset
+from l2l_core.data.derived import made_or_kept
 from l2l_core.errors import UsageError
 from l2l_core.fetch.cache import Cache
-from l2l_core.files import replacing, writing
 from l2l_core.prepare.held import Held
 
 if TYPE_CHECKING:
     from l2l_core.text.encoders import Encoder
 
+_NOT_IN_FILES: Final = r"[^\w.-]"
 _BATCH: Final = 1024
 """Texts that an encoder is given at a time: enough for it to put those of one length together."""
 
@@ -73,17 +71,14 @@ def encoded(texts: PreparedDataset, encoder: "Encoder", cache: Cache) -> Encoded
     if encoder.version is None:
         return EncodedDataset(texts, _vectors(texts, encoder), encoder.name)
     key = hashlib.sha256(f"{texts.fingerprint} {encoder.version}".encode()).hexdigest()[:16]
-    path = cache.stores(texts.name) / "vectors" / f"{encoder.name}-{key}.safetensors"
-    vectors_MD = _read(path, len(texts))
-    if vectors_MD is None:
-        with cache.lock(texts.name):
-            # Another process may have made them while this one waited.
-            vectors_MD = _read(path, len(texts))
-            if vectors_MD is None:
-                vectors_MD = _vectors(texts, encoder)
-                with replacing(path) as part, writing(path.name, path):
-                    safetensors.numpy.save_file({"vectors": vectors_MD}, part)
-    return EncodedDataset(texts, vectors_MD, encoder.name)
+    arrays = made_or_kept(
+        cache,
+        texts.name,
+        f"vectors/{re.sub(_NOT_IN_FILES, '-', encoder.name)}-{key}.safetensors",
+        lambda: {"vectors": _vectors(texts, encoder)},
+        lambda found: found["vectors"].dtype == np.float32 and found["vectors"].shape[:-1] == (len(texts),),
+    )
+    return EncodedDataset(texts, arrays["vectors"], encoder.name)
 
 
 def _vectors(texts: PreparedDataset, encoder: "Encoder") -> npt.NDArray[np.float32]:
@@ -94,12 +89,3 @@ def _vectors(texts: PreparedDataset, encoder: "Encoder") -> npt.NDArray[np.float
             parts.append(encoder.encode(batch))
             bar.update(len(batch))
     return np.concatenate(parts)
-
-
-def _read(path: Path, examples: int) -> npt.NDArray[np.float32] | None:
-    """The vectors in a file; None where it is absent or damaged."""
-    with contextlib.suppress(OSError, SafetensorError, KeyError):
-        vectors_MD: npt.NDArray[np.float32] = safetensors.numpy.load_file(path)["vectors"]
-        if vectors_MD.dtype == np.float32 and vectors_MD.ndim == 2 and len(vectors_MD) == examples:
-            return vectors_MD
-    return None

@@ -1,10 +1,11 @@
 """What an episode is, and how those of different sizes lie side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from l2l_core.data.batches import apart, part_of
 from l2l_core.errors import TaskError
 
 NO_LABEL: Final = -100
@@ -49,8 +50,12 @@ class PaddedEpisodes(NamedTuple):
         """The episodes one by one, each of its own size; views, not copies."""
         supports, queries = ([int(row.sum()) for row in mask] for mask in (self.support_mask, self.query_mask))
         return [
-            Episode(support_x[:support], support_y[:support], query_x[:query], query_y[:query])
-            for support_x, support_y, query_x, query_y, support, query in zip(*self[:4], supports, queries, strict=True)
+            Episode(
+                part_of(support_x, slice(support)), support_y[:support], part_of(query_x, slice(query)), query_y[:query]
+            )
+            for support_x, support_y, query_x, query_y, support, query in zip(
+                *map(apart, self[:4]), supports, queries, strict=True
+            )
         ]
 
 
@@ -79,9 +84,11 @@ def pad_episodes(episodes: Sequence[Episode]) -> PaddedEpisodes:
 
 def _padded(parts: Sequence[Any], fill: int) -> Any:
     """Arrays [M, …] of different M, or lists of texts, one under the other."""
+    one = parts[0]
+    if isinstance(one, Mapping):
+        return {key: _padded([part[key] for part in parts], fill) for key in one}
     longest = max(map(len, parts))
-    first = parts[0]
-    if isinstance(first, list):
+    if isinstance(one, list):
         return [[*part, *[""] * (longest - len(part))] for part in parts]
     kinds = sorted({f"{part.dtype} {list(part.shape[1:])}" for part in parts})
     if len(kinds) > 1:
@@ -89,8 +96,8 @@ def _padded(parts: Sequence[Any], fill: int) -> Any:
             f"the examples of these episodes are {' and '.join(kinds)}, which no batch holds; take the episodes one by "
             "one, or give the data sets one shape and type"
         )
-    shape = (len(parts), longest, *first.shape[1:])
-    out = first.new_full(shape, fill) if hasattr(first, "new_full") else np.full(shape, fill, first.dtype)
+    shape = (len(parts), longest, *one.shape[1:])
+    out = one.new_full(shape, fill) if hasattr(one, "new_full") else np.full(shape, fill, one.dtype)
     for row, part in zip(out, parts, strict=True):
         row[: len(part)] = part
     return out

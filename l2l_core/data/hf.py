@@ -1,9 +1,9 @@
-"""Data sets of Hugging Face's package ``datasets``: theirs as ours, and ours as theirs."""
+"""Data sets of Hugging Face's package ``datasets``: theirs as ours, and ours and our tasks as theirs."""
 
 import hashlib
 import operator
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,9 @@ from torch.utils.data import Dataset
 
 from l2l_core.data.datasets import DTYPES, MetaDataset, PreparedDataset
 from l2l_core.data.export import encoded
+from l2l_core.data.generator import TaskGenerator
 from l2l_core.data.index import ClassIndex
+from l2l_core.data.resampling import resampled
 from l2l_core.data.sampling import IntArray
 from l2l_core.errors import ContentError, FetchError, L2LError, TaskError, UnknownNameError, UsageError
 from l2l_core.prepare.held import HeldModality
@@ -43,7 +45,7 @@ class HFDataset(Dataset[tuple[Any, int]]):
         targets: the label of every example, int64 [M].
         class_index: which examples belong to which class.
         modality: what an example is: "images", "texts", "sounds" or "arrays".
-        sample_rate_hz: of sounds, where their column says it; else None.
+        sample_rate_hz: of sounds, where their column says it, and they are resampled to it; else None.
         dtype: torch.float32, images in [0, 1] and sounds in [-1, 1), or as stored: torch.uint8 and torch.int16.
     """
 
@@ -109,8 +111,8 @@ class HFDataset(Dataset[tuple[Any, int]]):
             if not self._resized:
                 options = replace(options, image_size=(picture.height, picture.width))
             return self._scaled(to_array(picture, options), 255)
-        _, samples = decode_sound(content)
-        return self._scaled(samples, 2**15)
+        rate_hz, samples = decode_sound(content)
+        return self._scaled(resampled(samples, rate_hz, self.sample_rate_hz or rate_hz), 2**15)
 
     def _scaled(self, array: np.ndarray, scale: int) -> Tensor:
         tensor = torch.from_numpy(array.copy())
@@ -219,30 +221,101 @@ def to_hf(dataset: Dataset[Any]) -> Any:
     rank_C, total = index.rank_C, int(index.counts_C.sum())
     ids_M = index.ids(np.arange(total))
     order_M = np.argsort(ids_M, kind="stable")
-    ids_M, labels_M = ids_M[order_M], np.repeat(rank_C, index.counts_C)[order_M]
+    labels_M = np.repeat(rank_C, index.counts_C)[order_M]
+    columns = {"label": (_class_label(hf, index), labels_M)}
+    return _written(hf, meta, ids_M[order_M], columns, "")
+
+
+def tasks_to_hf(tasks: TaskGenerator, indices: Iterable[int]) -> Any:
+    """Some tasks as a ``datasets.Dataset``, one row an example: what is to be shown, shared or trained on elsewhere.
+
+    Columns: ``task``, its number; ``role``, "support" or "query", a ClassLabel; ``label``, the class in the task, 0 to
+    N - 1; ``class``, the data set's, a ClassLabel; and ``image``, ``text`` or ``audio`` as `to_hf` has it. The rows of
+    a task stand together, N·K of support and then N·Q of query in the order of an `Episode`, so that
+    ``rows.filter(lambda row: row["task"] == 3)`` is task 3, as ``tasks[3]`` gives it. An example that is in several
+    tasks is written for each.
+
+    Args:
+        tasks: a `TaskGenerator` without augmentations, of any data set that `to_hf` takes.
+        indices: the numbers of the tasks, in the order of the rows; such as ``range(100)``.
+
+    Raises:
+        UsageError: `tasks` is something else or augmented, there is no number, or as for `to_hf`.
+        IndexError: a number is negative or not below `num_tasks`.
+    """
+    hf = _package()
+    if not isinstance(tasks, TaskGenerator):
+        raise UsageError(
+            f"tasks_to_hf takes a TaskGenerator, which knows support from query, found {type(tasks).__name__}; "
+            "make the tasks with one"
+        )
+    batch = tasks.describe(list(indices))
+    if batch.augmentations:
+        raise UsageError("augmented inputs cannot be written exactly; make the tasks without augmentations")
+    if not isinstance(tasks.dataset, Dataset):
+        raise UsageError(
+            f"tasks_to_hf takes tasks of a torch data set, found {type(tasks.dataset).__name__}; "
+            "load it with load_dataset"
+        )
+    meta = tasks.dataset if isinstance(tasks.dataset, MetaDataset) else MetaDataset(tasks.dataset)
+    ids_BNK, shots = batch.all_ids_BNK, tasks.shots
+
+    def rows(values: IntArray) -> IntArray:
+        """Values that spread to [B, N, K], as int64 [M]: support and then query of each task in turn."""
+        values_BNK = np.broadcast_to(values, ids_BNK.shape)
+        parts = (values_BNK[..., :shots], values_BNK[..., shots:])
+        return np.concatenate([part.reshape(len(batch), -1) for part in parts], axis=1).reshape(-1)
+
+    role_K = (np.arange(ids_BNK.shape[2]) >= shots).astype(np.int64)
+    columns = {
+        "task": (hf.Value("int64"), rows(batch.tasks_B[:, None, None])),
+        "role": (hf.ClassLabel(names=["support", "query"]), rows(role_K)),
+        "label": (hf.Value("int64"), rows(np.arange(tasks.ways)[:, None])),
+        "class": (_class_label(hf, meta.class_index), rows(meta.class_index.rank_C[batch.all_classes_BN][..., None])),
+    }
+    ids_M = rows(ids_BNK)
+    drawn = hashlib.sha256(b"".join(values_M.tobytes() for _, values_M in columns.values()) + ids_M.tobytes())
+    return _written(hf, meta, ids_M, columns, drawn.hexdigest())
+
+
+def _class_label(hf: Any, index: ClassIndex) -> Any:
+    """The type of a column of `rank_C`."""
+    return hf.ClassLabel(names=[index.name(row) for row in np.argsort(index.rank_C)])
+
+
+def _written(
+    hf: Any, meta: MetaDataset, ids_M: IntArray, columns: Mapping[str, tuple[Any, IntArray]], what: str
+) -> Any:
+    """Some examples, one a row, beside other columns.
+
+    Args:
+        hf: the package.
+        meta: the data set.
+        ids_M: its examples, int64 [M].
+        columns: name to type and values [M].
+        what: names the rows, where they are not all of the data set once.
+    """
     modality, _ = encoded(meta, int(ids_M[0]))
     column = _COLUMNS[modality]
 
     def rows() -> Iterator[dict[str, Any]]:
-        for i, label in zip(ids_M.tolist(), labels_M.tolist(), strict=True):
+        others = zip(*(values_M.tolist() for _, values_M in columns.values()), strict=True)
+        for i, values in zip(ids_M.tolist(), others, strict=True):
             _, content = encoded(meta, i, modality)
-            yield {
-                column: content.decode() if modality == "texts" else {"bytes": content, "path": None},
-                "label": label,
-            }
+            example = content.decode() if modality == "texts" else {"bytes": content, "path": None}
+            yield {**dict(zip(columns, values, strict=True)), column: example}
 
-    values = {
+    types = {
         "images": hf.Image(),
         "texts": hf.Value("string"),
         # Cast to Audio below: to write it as such would take an encoder, though it is encoded already.
         "sounds": {"bytes": hf.Value("binary"), "path": hf.Value("string")},
     }
-    names = [index.name(row) for row in np.argsort(rank_C)]
-    features = hf.Features({column: values[modality], "label": hf.ClassLabel(names=names)})
+    features = hf.Features({column: types[modality], **{name: kind for name, (kind, _) in columns.items()}})
     # The name under which `datasets` keeps what is written. Without one it would pickle the whole data set to find one.
     inner = meta.dataset
-    if isinstance(inner, PreparedDataset) and index is inner.class_index:
-        name = hashlib.sha256(f"{VERSION} {inner.fingerprint}".encode()).hexdigest()
+    if isinstance(inner, PreparedDataset) and meta.class_index is inner.class_index:
+        name = hashlib.sha256(" ".join(filter(None, [f"{VERSION} {inner.fingerprint}", what])).encode()).hexdigest()
     else:
         name = uuid.uuid4().hex
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from l2l_core.data.batches import Augmentation, Draws, TaskBatch, load_inputs
+from l2l_core.data.batches import Augmentation, Draws, TaskBatch, apart, load_inputs, part_of
 from l2l_core.data.episodes import Episode
 from l2l_core.data.sampling import IntArray, WordArray
 from l2l_core.data.sources import Source
@@ -92,6 +92,7 @@ def load_uneven(
         labels_BN=labels_M[None],
         augmentations=tuple(Within(each, whole, places_M, labels_M) for each in augmentations),
     )
-    (inputs,) = load_inputs(gather_from(source, batch), batch)
+    (inputs,) = apart(load_inputs(gather_from(source, batch), batch))
     shots, as_labels = len(drawn.support_x), source.as_labels
-    return Episode(inputs[:shots], as_labels(drawn.support_y), inputs[shots:], as_labels(drawn.query_y))
+    support_x, query_x = part_of(inputs, slice(shots)), part_of(inputs, slice(shots, None))
+    return Episode(support_x, as_labels(drawn.support_y), query_x, as_labels(drawn.query_y))

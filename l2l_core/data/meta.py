@@ -1,7 +1,7 @@
 """Data sets made of others: several as one and some classes of one, without copying; and one held on a device."""
 
 import operator
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -96,6 +96,11 @@ class UnionMetaDataset(MetaDataset):
         if isinstance(parts[0], list):
             flat = [example for part in parts for example in part]
             return nested([flat[place] for place in order_M.tolist()], ids.shape)
+        if isinstance(parts[0], Mapping):
+            return {
+                key: _taken(torch.cat([part[key] for part in parts]), order_M.reshape(ids.shape), None)
+                for key in parts[0]
+            }
         # All are copied once more, but example by example: to assign by index takes several times as long.
         return _taken(torch.cat(parts), order_M.reshape(ids.shape), out)
 
@@ -261,6 +266,8 @@ def _check_unchanged(made: object, dataset: MetaDataset, examples: int) -> None:
 def _kind(dataset: MetaDataset) -> str:
     """What the examples of a data set that gives them by the batch are like."""
     none = dataset.gather(np.empty(0, np.int64))
+    if isinstance(none, Mapping):
+        return " and ".join(f"{key} {part.dtype} {list(part.shape[1:])}" for key, part in none.items())
     return f"{none.dtype} {list(none.shape[1:])} on {none.device}" if isinstance(none, Tensor) else "texts"
 
 

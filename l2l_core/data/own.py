@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 
 from l2l_core.data.datasets import DTYPES, MetaDataset, PreparedDataset
 from l2l_core.data.index import plain_labels
-from l2l_core.data.labels import LabelOf, labels_of
+from l2l_core.data.labels import LabelOf, known_labels, labels_of
+from l2l_core.data.resampling import resampled
 from l2l_core.errors import UnknownNameError, UsageError
 from l2l_core.fetch.cache import Cache
 from l2l_core.prepare.held import hold_arrays, hold_texts
@@ -34,6 +35,7 @@ def from_folder(
     image_size: int | tuple[int, int] | None = None,
     mode: str = "RGB",
     resample: str = "bilinear",
+    sample_rate_hz: int | None = None,
     class_depth: int = 1,
     classes: Iterable[str] | None = None,
     dtype: torch.dtype = torch.float32,
@@ -41,9 +43,11 @@ def from_folder(
 ) -> PreparedDataset:
     """The data set in a folder, or in an archive (zip, tar), with one folder a class, such as ``cat/1.png``.
 
-    Pictures, or else WAV files, or else .txt files are its examples; other files do not matter, nor do folders whose
-    names begin with a dot. It is prepared once, into a store in the cache, which later calls open; where a file was
-    added, removed or changed, it is prepared anew, and the store of before is removed.
+    Pictures, or else sounds, or else .txt files are its examples; other files do not matter, nor do folders whose names
+    begin with a dot. Sounds are WAV files of one channel and 16 bits, or with the extra ``audio`` any WAV, FLAC, Ogg,
+    MP3, AIFF or AU; of several channels their mean, and silence is a sound like any other. It is prepared once, into a
+    store in the cache, which later calls open; where a file was added, removed or changed, it is prepared anew, and the
+    store of before is removed.
     A file ``classes.csv`` beside the class folders, as `to_folder` writes it, says what the classes are called.
 
     Args:
@@ -53,6 +57,8 @@ def from_folder(
         image_size: height and width in pixels that pictures are resized to, or the side of a square.
         mode: what pictures are converted to, "RGB" or "L".
         resample: Pillow's name of the filter, in lower case.
+        sample_rate_hz: what sounds of another rate are resampled to, which takes the extra ``audio``; None for the rate
+            of the first. Give it where the data sets of several folders are to be of one rate.
         class_depth: how many folder names make a class: with 2, ``Greek/alpha/1.png`` is of class ``Greek/alpha``, and
             that of superclass ``Greek``.
         classes: names of the classes to take; all for None.
@@ -60,7 +66,8 @@ def from_folder(
         root: folder of the cache; None for ``L2L_HOME``, or else the user's cache folder.
 
     Raises:
-        UsageError: an argument that cannot be, or no image_size for pictures.
+        UsageError: an argument that cannot be, no image_size for pictures, or sounds that take the extra ``audio``,
+            which is not installed.
         UnknownNameError: there is no class of a name in `classes`.
         ArchiveError: the path cannot be read, or is an unsafe archive.
         ContentError: there is no example, or one that cannot be read; names it.
@@ -72,7 +79,18 @@ def from_folder(
     if depth is None or depth < 1:
         raise UsageError(f"class_depth is {class_depth!r}; give a whole number, at least 1")
     pictures = None if image_size is None else picture_options(image_size, mode, resample)
-    store = folder_store(Path(path), Cache.at(root), subset=subset, class_depth=depth, pictures=pictures)
+    rate = whole_number(sample_rate_hz)
+    if sample_rate_hz is not None and (rate is None or rate < 1):
+        raise UsageError(f"sample_rate_hz is {sample_rate_hz!r}; give a whole number of samples a second, at least 1")
+    store = folder_store(
+        Path(path),
+        Cache.at(root),
+        subset=subset,
+        class_depth=depth,
+        pictures=pictures,
+        sample_rate_hz=rate,
+        resample=resampled,
+    )
     return _opened(store, classes, subset, dtype)
 
 
@@ -199,18 +217,23 @@ def from_torch(
     dataset: Dataset[Any],
     *,
     label_of: LabelOf | None = None,
+    transform: Callable[[Any], Any] | None = None,
     remember: str | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> MetaDataset:
     """Any map-style data set with its examples sorted out by label: of torchvision, torchaudio or your own.
 
     No example is loaded where the data set knows its labels, which `l2l_core.data.labels.known_labels` says. Else it is
-    read once, with a progress bar, and not again as long as the object lives.
+    read once, with a progress bar, and not again as long as the object lives. Of torchaudio's data sets only what they
+    say of each recording is read, and no recording.
 
     Args:
         dataset: of examples (input, label, …).
         label_of: where the label of an example is, if that is neither known nor its second part: its place, 2 for
-            torchaudio's (waveform, sample_rate, label, …), or a function from example to label.
+            torchaudio's (waveform, sample_rate, label, …), or a function from example to label. Its examples then are
+            (input, label) here.
+        transform: what is done with an input, where the data set has no transform of its own: torchaudio's are sounds
+            of any length, which `torch.nn.functional.pad` and `l2l_core.audio.log_mel` bring to one shape.
         remember: a name under which the labels are kept in the cache, so that no later process reads all examples
             either. Before they are believed, their number and some of them are compared with the data set; where you
             have corrected a few labels, choose another name.
@@ -219,7 +242,8 @@ def from_torch(
     Raises:
         TypeError: the data set is no torch data set, or not map-style.
         TaskError: it has no examples, an example has no label, or one that cannot tell classes apart.
-        UsageError: `remember` is no name, or the labels to keep are neither whole numbers nor texts.
+        UsageError: `remember` is no name, the labels to keep are neither whole numbers nor texts, or `label_of` has to
+            be given, since the second parts of all examples of more than two are the same.
         CacheError: the labels cannot be kept.
     """
     remembered = None
@@ -229,10 +253,64 @@ def from_torch(
         remembered = Cache.at(root).root / "labels" / f"{remember}.json"
     if not isinstance(dataset, Dataset):
         raise TypeError(f"from_torch takes a torch.utils.data.Dataset, found {type(dataset).__name__}")
-    if label_of is None and remembered is None:
-        return MetaDataset(dataset)
-    labels = labels_of(dataset, label_of, remembered)
-    return MetaDataset(dataset, indices_to_labels=dict(enumerate(labels)))
+    of_torchaudio = type(dataset).__module__.startswith("torchaudio.") and not callable(label_of)
+    if label_of is None and remembered is None and transform is None and not of_torchaudio:
+        meta = MetaDataset(dataset)
+        _check_second_part(dataset, meta.labels)
+        return meta
+    labels = labels_of(_Told(dataset) if of_torchaudio else dataset, label_of, remembered)
+    if label_of is None:
+        _check_second_part(dataset, labels)
+    as_pairs = label_of is not None or transform is not None
+    return MetaDataset(
+        _Pairs(dataset, labels, transform) if as_pairs else dataset, indices_to_labels=dict(enumerate(labels))
+    )
+
+
+class _Told(Dataset[Any]):
+    """What a data set of torchaudio says of its examples: the same parts, with the file in place of the waveform."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        get_metadata = getattr(self._dataset, "get_metadata", None)
+        return self._dataset[index] if get_metadata is None else get_metadata(index)
+
+
+class _Pairs(Dataset[tuple[Any, Any]]):
+    """A data set whose examples have any number of parts as one of (input, label)."""
+
+    def __init__(self, dataset: Any, labels: Sequence[Any], transform: Callable[[Any], Any] | None) -> None:
+        self.dataset, self._labels, self._transform = dataset, labels, transform
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        example = self.dataset[index]
+        value = example[0] if isinstance(example, Sequence) else example
+        return value if self._transform is None else self._transform(value), self._labels[index]
+
+
+def _check_second_part(dataset: Any, labels: Sequence[Any]) -> None:
+    """Nothing, unless the second part of every example was taken for its label, is always the same and not the last.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if len(dataset) < 2 or len(set(labels)) > 1 or known_labels(dataset) is not None:
+        return
+    example = _Told(dataset)[0]
+    if isinstance(example, Sequence) and len(example) > 2:
+        raise UsageError(
+            f"the examples of {type(dataset).__name__} have {len(example)} parts, of which the second is "
+            f"{_short(labels[0])} in all; say with from_torch(dataset, label_of=2) that the third is the label, or "
+            "which part it is"
+        )
 
 
 def _opened(store: Store, classes: Iterable[str] | None, subset: Subset | None, dtype: torch.dtype) -> PreparedDataset:

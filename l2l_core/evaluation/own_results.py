@@ -1,16 +1,18 @@
-"""Adding a figure that was reached here to the table of our own results."""
+"""Keeping figures that were reached here: in the table of our own results, and in that of a comparison."""
 
 import csv
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from l2l_core.errors import CatalogError, UsageError
+from l2l_core.evaluation.comparison import paired
 from l2l_core.evaluation.report import Report
 from l2l_core.files import write_file
 from l2l_core.records import OwnResult, RecipeForm
-from l2l_core.results import OWN_COLUMNS, own_result, read_own_results
+from l2l_core.results import OWN_COLUMNS, PAIRED_COLUMNS, own_result, paired_result, read_own_results
 
 
 def result_row(
@@ -70,10 +72,50 @@ def add_own_result(path: Path, row: OwnResult) -> None:
     if problems:
         raise CatalogError(problems)
     rows[_run(row)] = row
+    _write(path, OWN_COLUMNS, map(_cells, rows.values()))
+
+
+def write_paired_results(path: Path, runs: Mapping[str, Report]) -> None:
+    """Write the table of runs on the same episodes, each beside the first; it is whole or as it was.
+
+    Args:
+        path: ``metadata/results/paired/BENCHMARK.csv`` of some catalogue; what it held is replaced.
+        runs: what to call each run to its report.
+
+    Raises:
+        UsageError: they are of different episodes, the table is of another benchmark, or a value cannot be kept.
+        CacheError: it cannot be written.
+    """
+    first, *_ = runs.values()
+    if path.stem != first.benchmark:
+        raise UsageError(f"{path} holds figures of {path.stem}, not of {first.benchmark}; give {first.benchmark}.csv")
+    problems: list[str] = []
+    rows = []
+    for run, report in runs.items():
+        pair = paired(first, report)
+        cells = {name: str(value) for name, value in asdict(report).items() if name in PAIRED_COLUMNS}
+        cells |= {
+            "run": run,
+            "backbone": report.backbone or "",
+            "accuracy": f"{report.accuracy:.6f}",
+            "ci95": f"{report.ci95:.6f}",
+            "difference": f"{pair.difference:.6f}",
+            "difference_ci95": f"{pair.ci95:.6f}",
+            "command": report.command or "",
+            "versions": " ".join(f"{name}={version}" for name, version in report.versions.items()),
+        }
+        paired_result(first.benchmark, cells, f"{run}: ", problems)
+        rows.append(cells)
+    if problems:
+        raise UsageError(f"the comparison cannot be kept: {'; '.join(problems)}; correct it")
+    _write(path, PAIRED_COLUMNS, rows)
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
     table = io.StringIO()
-    writer = csv.DictWriter(table, OWN_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(_cells, rows.values()))
+    writer.writerows(rows)
     write_file(path, table.getvalue().encode())
 
 

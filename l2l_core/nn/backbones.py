@@ -101,12 +101,34 @@ class Conv4(nn.Module):
         return maps.reshape(-1, features_dim)  # type: ignore[no-any-return]  # Module.__call__ is untyped
 
 
-class ConvClassifier(FeaturesClassifier):
-    """A backbone with a linear layer on top; its value is logits [M, N].
+class BackboneClassifier(FeaturesClassifier):
+    """A backbone of any kind with a linear layer on top; its value is logits [M, N].
 
     Attributes:
         features: the backbone, as learn2learn's models name it.
         classifier: the linear layer.
+
+    Args:
+        backbone: from inputs [M, …] to embeddings [M, D].
+        ways: N.
+        width: D.
+
+    Raises:
+        UsageError: ways below 1.
+    """
+
+    width_argument = "width"
+
+    def __init__(self, backbone: nn.Module, ways: int, width: int) -> None:
+        super().__init__()
+        if ways < 1:
+            raise UsageError(f"{type(self).__name__} was asked for {ways} ways; give at least 1")
+        self.features = backbone
+        self.classifier = nn.Linear(width, ways)
+
+
+class ConvClassifier(BackboneClassifier):
+    """A backbone of pictures with a linear layer on top; its value is logits [M, N].
 
     Args:
         backbone: from pictures [M, C, H, W] to embeddings [M, D].
@@ -120,17 +142,13 @@ class ConvClassifier(FeaturesClassifier):
     width_argument = "image_size"
 
     def __init__(self, backbone: nn.Module, ways: int, image_size: tuple[int, int] = (28, 28)) -> None:
-        super().__init__()
-        if ways < 1:
-            raise UsageError(f"ConvClassifier was asked for {ways} ways; give at least 1")
-        self.features = backbone
         channels = next((layer.in_channels for layer in backbone.modules() if isinstance(layer, nn.Conv2d)), None)
         if channels is None:
             raise UsageError(
                 f"ConvClassifier takes a backbone with convolutions, and {type(backbone).__name__} has none; take a "
                 "method that compares embeddings, such as protonet or simpleshot"
             )
-        self.classifier = nn.Linear(embedding_size(backbone, (channels, *image_size)), ways)
+        super().__init__(backbone, ways, embedding_size(backbone, (channels, *image_size)))
 
 
 def maml_init_(module: nn.Module) -> nn.Module:

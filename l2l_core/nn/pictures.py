@@ -61,9 +61,13 @@ def output_shape(net: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
 def embedding_size(backbone: nn.Module, image: tuple[int, ...]) -> int:
     """D, how many numbers a backbone makes of a picture of that C, H and W, or of another input of that shape.
 
+    A backbone of texts, which takes no such numbers, says it itself.
+
     Raises:
         UsageError: the backbone cannot take it.
     """
+    if isinstance(size := getattr(backbone, "embedding_size", None), int):
+        return size
     return prod(output_shape(backbone, image))
 
 

@@ -15,9 +15,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +29,12 @@ from l2l_core.prepare.pictures import CHANNELS, FILTERS, MAX_SIDE, PictureOption
 from l2l_core.prepare.readers import RawDataset
 from l2l_core.prepare.readers._members import SourceDigest, said_of
 from l2l_core.prepare.readers.csv_text import long_fields
-from l2l_core.prepare.sounds import SUFFIX, decode_sound
+from l2l_core.prepare.sounds import decode_sound, is_sound
 from l2l_core.prepare.write import write_raw
 from l2l_core.records import Modality, Subset
 from l2l_core.store import FORMAT_VERSION, Manifest, Store, open_store
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what this module makes; raised whenever the same files would give other stores."""
 CLASSES_FILE: Final = "classes.csv"
 CLASSES_COLUMNS: Final = ("folder", "class", "superclass")
@@ -52,10 +52,12 @@ _SPELLINGS: Final[Mapping[str, Subset]] = {
 }
 _IS_OF: Final[Mapping[Modality, Callable[[str], bool]]] = {
     "images": is_picture,
-    "sounds": lambda name: name.lower().endswith(SUFFIX),
+    "sounds": is_sound,
     "texts": lambda name: name.lower().endswith(".txt"),
 }
 """Whether a file is an example, by its name. The first kind of which there is one counts: notes lie beside pictures."""
+Resample: TypeAlias = Callable[[npt.NDArray[np.int16], int, int], npt.NDArray[np.int16]]
+"""A sound int16 [samples] at one rate to the same at another; it takes torch, which this half does without."""
 _MAX_ENTRIES: Final = 100_000_000
 _MAX_INFLATION: Final = 1000
 """Bytes that a byte of an archive may unpack to: what deflate reaches at most."""
@@ -71,6 +73,8 @@ class _Found:
         read: gives the bytes of a file; safe to call from several threads.
         modality: what they are.
         superclass_of: class to its group, where it has one.
+        sample_rate_hz: what sounds are resampled to; the rate of the first for None.
+        resample: how.
     """
 
     place: str
@@ -78,6 +82,8 @@ class _Found:
     read: Callable[[str], bytes]
     modality: Modality
     superclass_of: Mapping[str, str] = field(default_factory=dict)
+    sample_rate_hz: int | None = None
+    resample: Resample | None = None
 
 
 def subset_called(name: str) -> Subset | None:
@@ -116,7 +122,14 @@ def picture_options(image_size: int | tuple[int, int], mode: str, resample: str)
 
 
 def folder_store(
-    path: Path, cache: Cache, *, subset: Subset | None, class_depth: int, pictures: PictureOptions | None
+    path: Path,
+    cache: Cache,
+    *,
+    subset: Subset | None,
+    class_depth: int,
+    pictures: PictureOptions | None,
+    sample_rate_hz: int | None,
+    resample: Resample,
 ) -> Store:
     """The store of a folder or archive of class folders, prepared where that has not been done.
 
@@ -126,11 +139,14 @@ def folder_store(
         subset: only what lies below a folder of that name; everything for None.
         class_depth: how many folder names make a class.
         pictures: how a picture becomes an array; may be None where there are none.
+        sample_rate_hz: what sounds are resampled to; the rate of the first for None.
+        resample: how.
 
     Raises:
         ArchiveError: the path cannot be read, or is an unsafe archive.
         ContentError: there is no example, or one cannot be read; names it.
-        UsageError: there are pictures, and nothing was said of their size.
+        UsageError: there are pictures, and nothing was said of their size; or sounds that take the extra ``audio``,
+            which is not installed.
         CacheError: the store cannot be written.
     """
     title = path.resolve().name if path.is_dir() else path.name.partition(".")[0]
@@ -139,6 +155,7 @@ def folder_store(
         "subset": subset,
         "class_depth": class_depth,
         "pictures": None if pictures is None else asdict(pictures),
+        "sample_rate_hz": sample_rate_hz,
     }
 
     @contextmanager
@@ -156,11 +173,11 @@ def folder_store(
                         f"{title} holds pictures; give image_size=(height, width), to which they are resized"
                     )
                 if examples:
-                    yield _Found(str(path), examples, tree.read, modality, superclass_of)
+                    yield _Found(str(path), examples, tree.read, modality, superclass_of, sample_rate_hz, resample)
                     return
             inside = f"{subset}/" if subset else ""
             raise ContentError(
-                f"{title}: {path} holds no picture, {SUFFIX} or .txt file in a class folder"
+                f"{title}: {path} holds no picture, sound or .txt file in a class folder"
                 f"{f' below one called {subset}' if subset else ''}; give a folder or archive with a folder a class, "
                 f"such as {inside}cat/1.png"
             )
@@ -292,7 +309,7 @@ def _prepared(
             key=target.stem,
             classes=tuple(found.examples),
             recipe=recipe,
-            versions={package: version(package) for package in ("numpy", "pillow")},
+            versions=_versions(found.modality),
             modality=found.modality,
             sample_rate_hz=sample_rate_hz,
         )
@@ -326,14 +343,17 @@ def _raw(title: str, found: _Found, pictures: PictureOptions | None) -> tuple[Ra
             return decode(content, pictures)
 
     elif found.modality == "sounds":
+        resample = found.resample
+        assert resample is not None
         first = next(iter(found.examples.values()))[0]
-        sample_rate_hz, _ = said_of(f"{title}: {first} in {found.place}", lambda: decode_sound(found.read(first)))
+        first_hz, _ = said_of(f"{title}: {first} in {found.place}", lambda: decode_sound(found.read(first)))
+        rate_hz = sample_rate_hz = found.sample_rate_hz or first_hz
 
         def decoded(content: bytes) -> npt.NDArray[np.generic]:
-            rate, samples = decode_sound(content)
-            if rate != sample_rate_hz:
-                raise ContentError(f"has {rate} samples a second, and {first} has {sample_rate_hz}; give them one rate")
-            return samples
+            its_hz, samples = decode_sound(content)
+            if not len(samples):
+                raise ContentError("has no samples; leave it out")
+            return resample(samples, its_hz, rate_hz)
 
     def load(file: str) -> npt.NDArray[np.generic]:
         content = found.read(file)
@@ -341,6 +361,15 @@ def _raw(title: str, found: _Found, pictures: PictureOptions | None) -> tuple[Ra
         return said_of(f"{title}: {file} in {found.place}", lambda: decoded(content))
 
     return RawDataset(found.examples, load, lambda: source.of_classes(found.examples), shape), sample_rate_hz
+
+
+def _versions(modality: Modality) -> dict[str, str]:
+    """Of the packages that make arrays of such examples, as far as they are installed."""
+    versions = {}
+    for package in ("numpy", "pillow", *(("soundfile", "torchaudio") if modality == "sounds" else ())):
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def _text_bytes(content: bytes) -> npt.NDArray[np.generic]:

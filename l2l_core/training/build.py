@@ -12,6 +12,7 @@ from l2l_core.algorithms.methods import Setting, TrainingSettings, get_method
 from l2l_core.data.batches import check_seed
 from l2l_core.data.benchmarks import Benchmark, load_benchmark
 from l2l_core.data.index import ClassIndex
+from l2l_core.data.tokens import TokenDataset
 from l2l_core.errors import TaskError, UsageError
 from l2l_core.records import TRAINING_AUGMENTATIONS, BenchmarkRecord
 
@@ -52,11 +53,11 @@ def setting_for(
 ) -> Setting:
     """What a learner for a benchmark is built for; of the settings those that are not its training's."""
     record, train_set = benchmark.record, benchmark.on(backbone).dataset("train")
-    if train_set.modality == "sounds":
-        raise UsageError(f"{method} takes pictures or vectors, but {record.dataset} holds sounds; take another")
     own = {name: value for name, value in (settings or {}).items() if name not in _TRAINING}
     # Episodes of a variable protocol have ways and shots of their own; a head of fixed ways is refused by the first.
-    return Setting(record.ways or 5, record.shots or 5, train_set.example_shape, len(train_set.classes), backbone, own)
+    vocabulary = train_set.vocabulary if isinstance(train_set, TokenDataset) else 0
+    shape, classes = train_set.example_shape, len(train_set.classes)
+    return Setting(record.ways or 5, record.shots or 5, shape, classes, backbone, own, vocabulary)
 
 
 def settings_of(

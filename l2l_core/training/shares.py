@@ -16,7 +16,6 @@ from l2l_core import distributed
 from l2l_core.algorithms.gradient import GradientLearner
 from l2l_core.algorithms.learner import Learner
 from l2l_core.algorithms.metric import MetricLearner
-from l2l_core.algorithms.pretrained import PretrainedLearner
 from l2l_core.algorithms.reptile import MOMENTS_DECAY, Reptile
 from l2l_core.nn.dropblock import DropBlock
 from l2l_core.nn.shared_batch_norm import statistics_of_all
@@ -65,9 +64,6 @@ def as_one(learner: Learner, share: Share) -> Iterator[None]:
     elif isinstance(learner, MetricLearner):
         with statistics_of_all(learner):
             yield
-        if isinstance(learner, PretrainedLearner):
-            # It follows the mean of a batch, and that is the mean of its parts'.
-            learner.base_mean.copy_(distributed.sum_(learner.base_mean * share.weight))
     else:
         yield
 

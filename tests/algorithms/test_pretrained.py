@@ -92,6 +92,19 @@ def test_plain_training_raises_the_accuracy_on_new_classes() -> None:
     assert accuracy() > untrained + 0.2
 
 
+def test_vectors_and_token_ids_are_inputs_too() -> None:
+    y = torch.tensor([0, 1, 1])
+    on_ids = SimpleShot(nn.EmbeddingBag(9, WIDTH, padding_idx=0), WIDTH, 2)
+    loss, _ = on_ids.example_loss(torch.tensor([[1, 2, 0], [3, 0, 0], [8, 8, 8]]), y)
+    weight = on_ids.backbone.weight.detach()
+    embedded = torch.stack([(weight[1] + weight[2]) / 2, weight[3], weight[8]])
+    torch.testing.assert_close(loss, functional.cross_entropy(on_ids.classifier(embedded), y))
+    torch.testing.assert_close(on_ids.base_mean, embedded.mean(dim=0))
+    on_vectors = SimpleShot(nn.Identity(), WIDTH, 2)
+    loss, _ = on_vectors.example_loss(embedded, y)
+    torch.testing.assert_close(loss, functional.cross_entropy(on_vectors.classifier(embedded), y))
+
+
 def test_what_cannot_be_is_refused_in_words() -> None:
     learner = SimpleShot(backbone(), WIDTH, 5).double()
     x, y = batch(0)
@@ -103,12 +116,16 @@ def test_what_cannot_be_is_refused_in_words() -> None:
         "the training set has": lambda: learner.example_loss(x, torch.tensor([0, 5, 1, 1, 1, 1])),
         "the labels run from -1 to 1, but SimpleShot was built for the classes 0..4; build it with as many classes as "
         "the training set has": lambda: learner.example_loss(x, torch.tensor([0, -1, 1, 1, 1, 1])),
-        "SimpleShot trains on pictures [M, C, H, W] and labels [M], but was given [6, 1, 4, 4] and [5]; give one label "
-        "for each picture, and at least one of them": lambda: learner.example_loss(x, y[:5]),
-        "SimpleShot trains on pictures [M, C, H, W] and labels [M], but was given [0, 1, 4, 4] and [0]; give one label "
-        "for each picture, and at least one of them": lambda: learner.example_loss(x[:0], y[:0]),
+        "SimpleShot trains on inputs [M, …], such as pictures [M, C, H, W], and labels [M], but was given [6, 1, 4, 4] "
+        "and [5]; give one label for each input, and at least one of them": lambda: learner.example_loss(x, y[:5]),
+        "SimpleShot trains on inputs [M, …], such as pictures [M, C, H, W], and labels [M], but was given [0, 1, 4, 4] "
+        "and [0]; give one label for each input, and at least one of them": lambda: learner.example_loss(x[:0], y[:0]),
         "SimpleShot trains on floating-point pictures and int64 labels, but was given torch.float64 and torch.int32; "
         "convert them, as in x.float() / 255 and y.long()": lambda: learner.example_loss(x, y.int()),
+        "SimpleShot trains on floating-point pictures and int64 labels, but was given torch.uint8 and torch.int64; "
+        "convert them, as in x.float() / 255 and y.long()": lambda: learner.example_loss(x.byte(), y),
+        "SimpleShot trains on inputs [M, …], such as pictures [M, C, H, W], and labels [M], but was given [6] and [6]; "
+        "give one label for each input, and at least one of them": lambda: learner.example_loss(x[:, 0, 0, 0], y),
         "SimpleShot was built for embeddings of 3 numbers, but its backbone gives 4; build it with width=4": lambda: (
             SimpleShot(backbone(), 3, 5).double().example_loss(x, y)
         ),

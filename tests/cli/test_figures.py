@@ -1,11 +1,13 @@
 """``l2l compare``, ``leaderboard`` and ``show --digest``."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from l2l_core.data.benchmarks import load_benchmark
 from l2l_core.evaluation.comparison import paired
+from l2l_core.results import read_paired_results
 from tests.cli.command import Command
 from tests.evaluation.test_comparison import with_accuracies
 from tests.evaluation.test_leaderboard import write
@@ -48,6 +50,24 @@ def test_compare_as_json(l2l: Command, reports: list[Path]) -> None:
     assert (better["first"], better["second"]) == (str(reports[0]), str(reports[1]))
     assert better["difference"] == pytest.approx(0.0925)
     assert (better["beyond_noise"], alike["beyond_noise"]) == (True, False)
+
+
+def test_compare_records_runs_by_the_names_of_their_folders(l2l: Command, reports: list[Path], tmp_path: Path) -> None:
+    commanded = [
+        replace(report, command="l2l evaluate", hardware="here", date="2026-01-31") for report in (FIRST, ALIKE)
+    ]
+    paths = [tmp_path / "plain.json", tmp_path / "run"]
+    for path, report in zip(paths, commanded, strict=True):
+        report.save(path if path.suffix else path / "report.json")
+    l2l("compare", *paths, "--record", tmp_path / "paired")
+    plain, run = read_paired_results(tmp_path / "paired/small-3w2s.csv", problems := [])
+    assert not problems
+    assert (plain.run, run.run, run.method, run.backbone) == ("plain", "run", "anil", "resnet12")
+    assert run.difference_ci95 == pytest.approx(paired(FIRST, ALIKE).ci95, abs=1e-6)
+    (tmp_path / "other").mkdir()
+    commanded[0].save(tmp_path / "other/run.json")
+    mistake = l2l("compare", paths[1], tmp_path / "other/run.json", "--record", tmp_path / "paired").mistake
+    assert mistake == "['run', 'run'] was asked to be recorded, with a name twice; give folders of different names"
 
 
 def test_compare_refuses_what_is_not_comparable(l2l: Command, reports: list[Path], tmp_path: Path) -> None:

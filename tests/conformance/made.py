@@ -241,13 +241,31 @@ def texts(made: Made) -> Iterator[tuple[str, str]]:
 
 
 def json_lines(made: Made) -> None:
-    file, fields = made.options["file"], made.options["text_fields"]
+    label, labels, fields = (made.options.get(key, "") for key in ("label_field", "labels", "text_fields"))
+    field = fields if isinstance(fields, str) else fields[0]
     rows = []
     for name, text in texts(made):
-        label = made.classes.index(name) if made.options["labels"] == "position" else name
-        rows.append({made.options["label_field"]: label, (fields if isinstance(fields, str) else fields[0]): text})
-    rows += [{made.options["label_field"]: name, fields: "left out"} for name in made.options.get("ignore_classes", ())]
-    made.files[file if isinstance(file, str) else file[0]] = "\n".join(map(json.dumps, rows)).encode()
+        # Bao et al. and FewRel have tokens, the others a text.
+        value = text.split(" ") if field == "tokens" else text
+        rows.append((name, {label: made.classes.index(name) if labels == "position" else name, field: value}))
+    rows += [(name, {label: name, field: "left out"}) for name in made.options.get("ignore_classes", ())]
+    names = made.options.get("files") or [made.options["file"]]
+    for place, name in enumerate(names):
+        part = rows[place * len(rows) // len(names) : (place + 1) * len(rows) // len(names)]
+        if labels == "key":
+            arrays: dict[str, list[dict[str, Any]]] = {}
+            for its_class, row in part:
+                arrays.setdefault(its_class, []).append({key: value for key, value in row.items() if key})
+            content = json.dumps(arrays)
+        else:
+            content = "\n".join(json.dumps(row) for _, row in part)
+        made.files[name if isinstance(name, str) else name[0]] = content.encode()
+
+
+def text_folders(made: Made) -> None:
+    for number, (name, text) in enumerate(texts(made)):
+        # In the order of their paths, as the files of a class stand.
+        made.files[f"part/{name}/{number:05}"] = text.encode(made.options["encoding"])
 
 
 def csv_text(made: Made) -> None:
@@ -277,6 +295,7 @@ MAKERS: Mapping[str, Callable[[Made], None]] = {
         labelled_lists,
         matlab_labels,
         png_pickles,
+        text_folders,
     )
 }
 """By reader; `font_glyphs` draws from fonts, which are there."""

@@ -1,4 +1,4 @@
-"""Hugging Face's data sets as ours and back."""
+"""Hugging Face's data sets as ours, and ours and our tasks as theirs."""
 
 import importlib
 import pickle
@@ -14,9 +14,11 @@ from torch.utils.data import TensorDataset
 
 import l2l_core as l2l
 from l2l_core.data import hf
+from l2l_core.data.arrays import ArrayDataset
 from l2l_core.data.datasets import MetaDataset, PreparedDataset
-from l2l_core.data.hf import from_hf, to_hf
+from l2l_core.data.hf import from_hf, tasks_to_hf, to_hf
 from l2l_core.data.own import from_arrays, from_iterable
+from l2l_core.data.resampling import resampled
 from l2l_core.data.transforms import KShots, LoadData, NWays
 from l2l_core.errors import ContentError, FetchError, L2LError, TaskError, UnknownNameError, UsageError
 from l2l_core.prepare.sounds import encode_sound
@@ -243,6 +245,10 @@ def test_what_is_not_clear_is_asked(datasets: Any, pictures: Any) -> None:
     assert message(UsageError, pictures.to_iterable_dataset()).startswith(
         "from_hf takes a datasets.Dataset or DatasetDict, found IterableDataset;"
     )
+    beyond = with_columns(datasets, {"t": ["a", "b"], "y": [0, -1]}, t=text, y=label)
+    assert message(TaskError, beyond).startswith("data set: an example has the y -1, which is no class")
+    with pytest.raises(ValueError, match="greater than configured num_classes"):  # theirs, before it comes to us
+        with_columns(datasets, {"t": ["a"], "y": [2]}, t=text, y=label)
     missing = with_columns(datasets, {"t": ["a", None], "y": [0, 0]}, t=text, y=label)
     with pytest.raises(ContentError) as caught:
         from_hf(missing)[1]
@@ -254,9 +260,10 @@ def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(hf, "import_module", absent)
-    for use in (from_hf, to_hf):
+    pairs = from_iterable([(0, "a")])
+    for use in (from_hf, to_hf, lambda dataset: tasks_to_hf(dataset, [0])):
         with pytest.raises(UsageError) as caught:
-            use(from_iterable([(0, "a")]))
+            use(pairs)
         assert str(caught.value) == (
             "the package datasets is not here (No module named 'datasets'); install it with `pip install l2l-core[hf]`"
         )
@@ -292,6 +299,26 @@ def test_sounds_make_the_round(datasets: Any, tmp_path: Path) -> None:
     assert everything(from_hf(theirs)) == everything(PreparedDataset(store, dtype=torch.float32))
     raw = theirs.cast_column("audio", datasets.Audio(decode=False))
     assert raw[0]["audio"]["bytes"] == encode_sound(dataset[0][0].numpy(), 16000)
+
+
+def test_sounds_of_any_kind_come_at_the_rate_of_their_column(datasets: Any) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="needs the extra audio")
+    tone = (20000 * np.sin(np.arange(4000) * 0.3)).astype(np.int16)
+    contents = []
+    for samples, rate, kind in ((tone, 16000, "WAV"), (np.stack([tone, tone], 1), 16000, "FLAC"), (tone, 8000, "FLAC")):
+        stream = BytesIO()
+        soundfile.write(stream, samples, rate, format=kind)
+        contents.append({"bytes": stream.getvalue(), "path": None})
+    held = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features = datasets.Features({"audio": held, "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = datasets.Dataset.from_dict({"audio": contents, "label": [0, 1, 1]}, features)
+    ours = from_hf(rows.cast_column("audio", datasets.Audio(sampling_rate=16000)), dtype=torch.int16)
+    assert ours.sample_rate_hz == 16000
+    assert ours[0][0].tolist() == ours[1][0].tolist() == tone.tolist()
+    assert ours[2][0].tolist() == resampled(tone, 8000, 16000).tolist()
+    unsaid = from_hf(rows.cast_column("audio", datasets.Audio()), dtype=torch.int16)
+    assert unsaid.sample_rate_hz is None
+    assert unsaid[2][0].tolist() == tone.tolist()
 
 
 def test_other_data_sets_keep_their_order_and_sorted_classes(datasets: Any) -> None:
@@ -359,3 +386,158 @@ def test_errors_of_others_come_as_they_are(datasets: Any) -> None:
     with pytest.raises(datasets.exceptions.DatasetGenerationError) as caught:
         to_hf(Fails(torch.from_numpy(PIXELS), torch.tensor(LABELS)))
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_texts_of_a_million_letters_and_none_make_the_round(datasets: Any) -> None:
+    texts = ["", "é" * 1_000_000, " ", "end"]
+    dataset = from_iterable(zip("abab", texts, strict=True))
+    back = from_hf(to_hf(dataset))
+    assert everything(back) == everything(dataset)
+    assert sorted(text for text, _ in everything(back)) == sorted(texts)
+
+
+def headlines(per_class: int = 6) -> PreparedDataset:
+    return from_iterable((name, f"{name} {i}") for i in range(per_class) for name in ("zebra", "ape", "bee", "10", "9"))
+
+
+def rows_by_hand(tasks: l2l.TaskGenerator, indices: list[int], dataset: Any) -> list[dict[str, Any]]:
+    """What the rows must be, from the tasks themselves."""
+    found = [dataset[i] for i in range(len(dataset))]
+    class_of = {str(x): dataset.classes[label] for x, label in found}
+    rows = []
+    for i in indices:
+        episode = tasks[i]
+        for role, inputs, labels in (
+            ("support", episode.support_x, episode.support_y),
+            ("query", episode.query_x, episode.query_y),
+        ):
+            rows += [
+                {"task": i, "role": role, "label": int(label), "class": class_of[str(x)], "x": x}
+                for x, label in zip(inputs, labels, strict=True)
+            ]
+    return rows
+
+
+def named(written: Any, column: str) -> list[dict[str, Any]]:
+    """The rows with names instead of numbers."""
+    return [
+        {
+            **{key: row[key] for key in ("task", "label")},
+            **{key: written.features[key].int2str(row[key]) for key in ("role", "class")},
+            "x": row[column],
+        }
+        for row in written
+    ]
+
+
+def test_the_rows_of_tasks_are_what_the_tasks_give(datasets: Any) -> None:
+    dataset = headlines()
+    tasks = l2l.TaskGenerator(dataset, ways=3, shots=2, queries=4, seed=7)
+    indices = [3, 0, 1_000_000, 3]
+    written = tasks_to_hf(tasks, iter(indices))
+    assert written.features == datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "task": datasets.Value("int64"),
+            "role": datasets.ClassLabel(names=["support", "query"]),
+            "label": datasets.Value("int64"),
+            "class": datasets.ClassLabel(names=["10", "9", "ape", "bee", "zebra"]),
+        }
+    )
+    expected = rows_by_hand(tasks, indices, dataset)
+    assert len(expected) == 4 * 3 * (2 + 4)
+    assert named(written, "text") == expected
+    one = written.filter(lambda row: row["task"] == 0)
+    assert one["text"][:] == [*tasks[0].support_x, *tasks[0].query_x]
+    assert one["label"][:] == [0, 0, 1, 1, 2, 2] + [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_a_task_of_theirs_is_a_data_set_of_ours(datasets: Any) -> None:
+    dataset = headlines()
+    written = tasks_to_hf(l2l.TaskGenerator(dataset, ways=3, shots=2, queries=4, seed=7), [5])
+    again = from_hf(written, label="class")
+    assert again.classes == dataset.classes
+    assert set(everything(again)) < set(everything(dataset))
+    assert len(again) == 18
+    with pytest.raises(UsageError) as caught:
+        from_hf(written)
+    assert str(caught.value).endswith(" has 2 columns of class labels; choose one with label=…: role, class")
+
+
+def test_tasks_of_pictures_and_sounds(datasets: Any, tmp_path: Path) -> None:
+    pictures = from_arrays(PIXELS, LABELS, layout="CHW")
+    tasks = l2l.TaskGenerator(pictures, ways=2, shots=1, queries=1, seed=0)
+    written = tasks_to_hf(tasks, range(3))
+    found = np.stack([np.asarray(row["image"]).transpose(2, 0, 1) for row in written])
+    expected = [torch.cat([tasks[i].support_x, tasks[i].query_x]) for i in range(3)]
+    assert np.array_equal(found, torch.cat(expected))
+    store = write_sounds(tmp_path / "sounds.safetensors")
+    sounds = PreparedDataset(store, ["a", "c/d"], dtype=torch.int16)
+    heard = l2l.TaskGenerator(sounds, ways=2, shots=1, queries=1, seed=0)
+    spoken = tasks_to_hf(heard, [4])
+    assert spoken.features["audio"] == datasets.Audio(sampling_rate=16000)
+    raw = spoken.cast_column("audio", datasets.Audio(decode=False))
+    ids_NK = heard.describe([4]).all_ids_BNK[0]
+    assert [row["audio"]["bytes"] for row in raw] == [
+        encode_sound(sounds[i][0].numpy(), 16000) for i in ids_NK.T.reshape(-1).tolist()
+    ]
+
+
+def test_tasks_of_any_data_set_and_of_a_part_of_its_classes(datasets: Any) -> None:
+    tensors = TensorDataset(torch.from_numpy(PIXELS), torch.tensor([7, 10, 7, 2, 2, 7, 10, 2, 7]))
+    part = MetaDataset(tensors, labels_to_indices={"x": [6, 1], "a": [4, 3]})
+    tasks = l2l.TaskGenerator(part, ways=2, shots=1, queries=1, seed=1)
+    written = tasks_to_hf(tasks, [0])
+    assert written.features["class"].names == ["a", "x"]
+    ids_NK = tasks.describe([0]).all_ids_BNK[0]
+    expected = ["x" if i in (6, 1) else "a" for i in ids_NK.T.reshape(-1).tolist()]
+    assert [written.features["class"].int2str(value) for value in written["class"]] == expected
+    for row, i in zip(written, ids_NK.T.reshape(-1).tolist(), strict=True):
+        assert np.array_equal(np.asarray(row["image"]), PIXELS[i].transpose(1, 2, 0))
+
+
+def test_the_same_tasks_are_written_once_and_others_anew(datasets: Any, tmp_path: Path) -> None:
+    def files() -> int:
+        return len(set(tmp_path.rglob("*.arrow")))
+
+    def write(indices: list[int], seed: int = 0, queries: int = 2) -> Any:
+        return tasks_to_hf(l2l.TaskGenerator(headlines(), ways=2, shots=1, queries=queries, seed=seed), indices)
+
+    first = write([0, 1])
+    assert files() == 1
+    assert write([0, 1])["text"][:] == first["text"][:]
+    assert files() == 1
+    for other in (write([1, 0]), write([0, 1], seed=1), write([0, 1], queries=3), write([0]), to_hf(headlines())):
+        assert other["text"][:] != first["text"][:]
+    assert files() == 6
+    # Of one way, a shot and two queries are the same examples as two shots and a query, in the same order.
+    one, two = (l2l.TaskGenerator(headlines(), ways=1, shots=k, queries=3 - k, seed=0) for k in (1, 2))
+    assert np.array_equal(one.describe([0]).all_ids_BNK, two.describe([0]).all_ids_BNK)
+    assert [tasks_to_hf(tasks, [0])["role"][:] for tasks in (one, two)] == [[0, 1, 1], [0, 0, 1]]
+
+
+def test_tasks_that_cannot_be_rows_say_why(datasets: Any, tmp_path: Path) -> None:
+    dataset = headlines()
+    tasks = l2l.TaskGenerator(dataset, ways=2, shots=1, queries=1, seed=0, num_tasks=5)
+
+    def message(kind: type[Exception], tasks: Any, indices: Any = (0,)) -> str:
+        with pytest.raises(kind) as caught:
+            tasks_to_hf(tasks, indices)
+        return str(caught.value)
+
+    assert message(UsageError, l2l.TaskDataset(dataset)) == (
+        "tasks_to_hf takes a TaskGenerator, which knows support from query, found TaskDataset; make the tasks with one"
+    )
+    pictures = from_arrays(PIXELS, LABELS, layout="CHW")
+    augmented = l2l.TaskGenerator(pictures, 2, 1, 1, seed=0, augmentations=[l2l.data.augment.RandomFlip()])
+    assert message(UsageError, augmented) == (
+        "augmented inputs cannot be written exactly; make the tasks without augmentations"
+    )
+    assert "5" in message(IndexError, tasks, [5])
+    assert message(UsageError, tasks, [])
+    arrays = l2l.TaskGenerator(
+        ArrayDataset(write_sounds(tmp_path / "x"), ["a", "c/d"]), ways=2, shots=1, queries=1, seed=0
+    )
+    assert message(UsageError, arrays) == (
+        "tasks_to_hf takes tasks of a torch data set, found ArrayDataset; load it with load_dataset"
+    )

@@ -5,10 +5,11 @@ import json
 import os
 import pickle
 import re
+import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -388,13 +389,10 @@ def test_a_folder_of_sounds(tmp_path: Path) -> None:
     assert [dataset[i][0].tolist() for i in range(2)] == [[1, -2, 32767], [-32768]]
     assert dataset.sample_rate_hz == 8000
     assert from_folder(tmp_path / "words")[1][0].tolist() == [-1.0]
-    (tmp_path / "words/yes/2.wav").write_bytes(encode_sound(np.zeros(2, np.int16), 16000))
+    (tmp_path / "words/yes/2.wav").write_bytes(encode_sound(np.zeros(0, np.int16), 8000))
     with pytest.raises(ContentError) as caught:
         from_folder(tmp_path / "words")
-    assert str(caught.value) == (
-        f"words: yes/2.wav in {tmp_path / 'words'} has 16000 samples a second, and no/1.wav has 8000; "
-        "give them one rate"
-    )
+    assert str(caught.value) == f"words: yes/2.wav in {tmp_path / 'words'} has no samples; leave it out"
 
 
 def test_what_cannot_be_read_says_why(pictures: Path, tmp_path: Path, stores: Any) -> None:
@@ -409,11 +407,11 @@ def test_what_cannot_be_read_says_why(pictures: Path, tmp_path: Path, stores: An
     )
     (tmp_path / "empty").mkdir()
     assert message(ContentError, tmp_path / "empty") == (
-        f"empty: {tmp_path / 'empty'} holds no picture, .wav or .txt file in a class folder; give a folder or archive "
+        f"empty: {tmp_path / 'empty'} holds no picture, sound or .txt file in a class folder; give a folder or archive "
         "with a folder a class, such as cat/1.png"
     )
     assert message(ContentError, subset="test") == (
-        f"pets: {pictures} holds no picture, .wav or .txt file in a class folder below one called test; give a folder "
+        f"pets: {pictures} holds no picture, sound or .txt file in a class folder below one called test; give a folder "
         "or archive with a folder a class, such as test/cat/1.png"
     )
     assert message(UsageError, image_size=None) == (
@@ -836,6 +834,59 @@ def test_real_headlines(test_data: Path) -> None:
     described = tasks.describe([0])
     assert list(headlines) == [dataset[int(i)][0] for i in described.all_ids_BNK.reshape(-1)]
     assert sorted(labels.tolist()) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_pairs_as_torchtext_yields_them() -> None:
+    # AG_NEWS counts its labels from 1, older sentiment data from -1; both are names of classes, in their order.
+    from_one = from_iterable(iter([(3, "Wall St. Bears"), (1, "Carlyle"), (4, "Oil"), (2, ""), (1, "x" * 1_000_000)]))
+    assert from_one.classes == ("1", "2", "3", "4")
+    assert [from_one[i] for i in range(5)] == [
+        *(("Carlyle", 0), ("x" * 1_000_000, 0)),
+        *(("", 1), ("Wall St. Bears", 2), ("Oil", 3)),
+    ]
+    signed = from_iterable(zip([1, -1, -10, 1], "abcd", strict=True))
+    assert signed.classes == ("-10", "-1", "1")
+    assert [signed[i] for i in range(4)] == [("c", 0), ("b", 1), ("a", 2), ("d", 2)]
+
+
+def test_pairs_are_read_once_and_without_torchtext(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "torchtext" not in sys.modules
+    monkeypatch.setitem(sys.modules, "torchtext", None)  # whoever imports it fails
+    read: list[int] = []
+
+    def pairs() -> Iterator[tuple[int, str]]:
+        for i in range(4):
+            read.append(i)
+            yield i % 2, f"text {i}"
+
+    dataset = from_iterable(pairs())
+    assert read == [0, 1, 2, 3]
+    tasks = l2l.TaskGenerator(dataset, ways=2, shots=1, queries=1, seed=0)
+    assert sorted([*tasks[0].support_x, *tasks[0].query_x]) == [f"text {i}" for i in range(4)]
+    assert read == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_texts_in_other_encodings_are_refused_by_name(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "texts/news").mkdir(parents=True)
+    (tmp_path / "texts/news/1.txt").write_text("café\n", encoding=encoding)
+    (tmp_path / "table.csv").write_text("headline,category\ncafé,news\n", encoding=encoding)
+    reason = "invalid continuation byte at byte 3" if encoding == "latin-1" else "invalid start byte at byte 0"
+    with pytest.raises(ContentError) as caught:
+        from_folder(tmp_path / "texts", root=tmp_path / "home")
+    assert str(caught.value) == (f"texts: news/1.txt in {tmp_path / 'texts'} is not UTF-8 ({reason}); save it as UTF-8")
+    with pytest.raises(ContentError) as caught:
+        from_csv(tmp_path / "table.csv", text_column="headline", label_column="category", root=tmp_path / "home")
+    assert str(caught.value).startswith("table.csv is not a readable CSV file ('utf-8' codec can't decode byte ")
+    assert str(caught.value).endswith("; save it as CSV in UTF-8")
+
+
+def test_an_empty_file_and_a_very_long_one_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "texts/news").mkdir(parents=True)
+    (tmp_path / "texts/news/1.txt").write_bytes(b"")
+    (tmp_path / "texts/news/2.txt").write_text("é" * 1_000_000, encoding="utf-8")
+    dataset = from_folder(tmp_path / "texts", root=tmp_path / "home")
+    assert [dataset[i] for i in range(2)] == [("", 0), ("é" * 1_000_000, 0)]
 
 
 @pytest.mark.parametrize(

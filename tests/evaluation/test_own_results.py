@@ -80,8 +80,8 @@ def test_a_row_that_could_not_be_read_is_refused(table: Path) -> None:
     with pytest.raises(UsageError) as caught:
         add_own_result(table, wrong)
     assert str(caught.value) == (
-        "the row of anil cannot be kept: versions: expected PACKAGE=VERSION with a space between them; "
-        "date: expected YYYY-MM-DD, found 'today'; accuracy: expected a fraction in [0, 1], found '91.200000'; "
+        "the row of anil cannot be kept: accuracy: expected a fraction in [0, 1], found '91.200000'; "
+        "versions: expected PACKAGE=VERSION with a space between them; date: expected YYYY-MM-DD, found 'today'; "
         "correct it"
     )
     assert table.read_bytes() == before

@@ -84,6 +84,9 @@ KNOWN: dict[str, tuple[int | None, str | None, str | None]] = {
         None,
         "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
     ),
+    "20news-bydate.tar.gz": (None, None, "8f1b2514ca22a5ade8fbb9cfa5727df95fa587f4c87b786e15c759fa66d95610"),
+    "train_wiki.json": (None, "5e663e9c3f1bfbdb2de72696e9504fd7", None),
+    "val_wiki.json": (None, "3f25573428c0332cb64b367a275ab0c7", None),
     "speech_commands_v0.02.tar.gz": (
         2_428_923_189,
         None,
@@ -108,9 +111,9 @@ def files() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def test_the_entries_are_those_of_the_mission() -> None:
-    names = """aircraft cifar-fs cub dtd fc100 flowers fungi glyphs mini-imagenet mini-imagenet-vinyals mscoco
-    news-category-v2 news-category-v3 news-classification news-journals omniglot quickdraw speech-commands
-    tiered-imagenet tiered-imagenet-sample traffic-signs"""
+    names = """20-newsgroups aircraft amazon-reviews cifar-fs cub dtd fc100 few-rel flowers fungi glyphs mini-imagenet
+    mini-imagenet-vinyals mscoco news-category-v2 news-category-v3 news-classification news-journals omniglot quickdraw
+    reuters-21578 speech-commands tiered-imagenet tiered-imagenet-sample traffic-signs"""
     assert sorted(ENTRIES) == names.split()
 
 
@@ -141,7 +144,8 @@ def test_every_address_is_https_and_leads_to_the_file() -> None:
             else:
                 wanted = file["name"].removeprefix("tiered-imagenet-").lower()
                 last = url.partition("?")[0].rsplit("/", 1)[1].removeprefix("tiered-imagenet-").lower()
-                assert last == wanted or (name, last) == ("news-category-v3", "data.json"), (form, url)
+                others = [("news-category-v3", "data.json"), ("20-newsgroups", "5975967")]
+                assert last == wanted or (name, last) in others, (form, url)
         hosts = [url.split("/")[2] for url in file["urls"]]
         trust = ["data.caltech.edu", "zenodo.org", "drive.google.com", "www.dropbox.com"]
         ranks = [trust.index(host) for host in hosts if host in trust]
@@ -188,7 +192,10 @@ def test_forms_come_in_the_order_of_trust() -> None:
         "cifar-fs": ["python", "binary", "images", "images-paddlefsl"],
         "fc100": ["python", "binary", "pickles", "pickles-paddlefsl", "npz"],
         "mini-imagenet": ["cache-pickles", "cache-archive", "images", "ilsvrc"],
+        "20-newsgroups": ["authors", "bydate", "hub"],
+        "few-rel": ["wiki", "authors"],
         "news-journals": ["metaprompter", "authors", "version-2"],
+        "reuters-21578": ["metaprompter", "authors"],
         "tiered-imagenet": ["pickles", "archive", "ilsvrc"],
     }
     assert ENTRIES["cifar-fs"]["order"] == ENTRIES["fc100"]["order"] == "content"
@@ -200,7 +207,8 @@ def test_nothing_is_stated_that_nobody_verified() -> None:
         content = re.sub(r"(?<=\d)[_,](?=\d)", "", path.read_text(encoding="utf-8"))
         for value in UNVERIFIED:
             assert not re.search(rf"(?<!\w){value}(?!\w)", content), (path, value)
-    for name in ("speech-commands", "news-category-v2", "news-category-v3", "news-classification"):
+    uncounted = "20-newsgroups news-category-v2 news-category-v3 news-classification reuters-21578 speech-commands"
+    for name in uncounted.split():
         assert "examples" not in ENTRIES[name]["raw"], name
 
 
@@ -210,8 +218,11 @@ def test_licences_that_were_not_read_say_so() -> None:
     used = {name: record["licence"] for name, record in ENTRIES.items()}
     assert set(used.values()) == set(LICENCES)
     unread = {name for name, key in used.items() if key.startswith("unverified")}
-    assert unread == {"aircraft", "cub", "dtd", "mscoco", "quickdraw", "speech-commands", "traffic-signs"}
-    assert {name for name, key in used.items() if key == "unstated"} == {"cifar-fs", "fc100", "flowers"}
+    assert sorted(unread) == (
+        ["aircraft", "cub", "dtd", "mscoco", "quickdraw", "reuters-21578", "speech-commands", "traffic-signs"]
+    )
+    unstated = [name for name, key in used.items() if key == "unstated"]
+    assert sorted(unstated) == ["20-newsgroups", "amazon-reviews", "cifar-fs", "fc100", "flowers"]
 
 
 def test_terms_that_must_be_accepted_are_asked_for() -> None:

@@ -21,6 +21,10 @@ SPLITS = {
     ("fc100", "oreshkin"): ((60, 20, 20), ("af96f5ba1e118915", "746350fa6cdcb340", "9df56bf75fee16f6")),
     ("news-journals", "bao"): ((20, 5, 16), ("00519ef5968d2a03", "7fef8b8232eb774e", "495f6c6b5315330d")),
     ("news-journals", "metaprompter"): ((20, 5, 16), ("37f05f7fed6264b8", "0082a485cb509c97", "495f6c6b5315330d")),
+    ("20-newsgroups", "bao"): ((8, 5, 7), ("7d34f58fd5e4a555", "048e591282502773", "aebbe1aa6e5ae38d")),
+    ("amazon-reviews", "bao"): ((10, 5, 9), ("3c96c0678c9b0d56", "394083108f0c6263", "2c272c9aed15718f")),
+    ("reuters-21578", "bao"): ((15, 5, 11), ("fd1efa9616a71942", "922d51ca281ed9c4", "79b565efe42e0031")),
+    ("few-rel", "bao"): ((65, 5, 10), ("d6316b2d63770525", "6f7882b75b3f1c1e", "610d43e347f7826b")),
     ("cub", "chen"): ((100, 50, 50), ("2d722db6b72d1c60", "a3c78978123bb85b", "4d217f7926cdc28b")),
     ("cub", "meta-dataset"): ((140, 30, 30), ("193746d53900f1d5", "c0e9ec3092299df6", "1caa939107cf24ab")),
     ("cub", "feat"): ((100, 50, 50), ("aad9d60f7f4f574b", "711bd473accf6aca", "8dfa5e7a65eaeb46")),
@@ -60,8 +64,8 @@ def test_a_list_is_sorted_and_plain(dataset: str, split: str) -> None:
     assert b"\r" not in content
     names = classes(dataset, split)
     assert all(name == name.strip() for name in names)
-    # The labels of the few-shot headlines are places in their list.
-    assert dataset == "news-journals" or (dataset == "glyphs") or names == sorted(names)
+    # The labels of Bao et al.'s files are places in these lists.
+    assert dataset in ("20-newsgroups", "few-rel", "news-journals", "glyphs") or names == sorted(names)
 
 
 def test_the_headings_of_a_split_say_how_many_classes_its_subsets_have() -> None:
@@ -183,6 +187,55 @@ def test_the_headlines_labels_are_places_in_the_list() -> None:
     assert digest(f"{label} {name}" for label, name in enumerate(names)) == "2de3e660fec2043a"
     assert [names.index(name) for name in ("THE WORLDPOST", "WORLDPOST", "WORLD NEWS")] == [15, 24, 28]
     assert names[-1] == "EDUCATION"
+
+
+def test_the_labels_of_the_other_texts_are_places_in_their_lists() -> None:
+    # YujiaBao/Distributional-Signatures, src/dataset/loader.py: names to labels; sci and rec, comp, and the others.
+    rows = table("splits/20-newsgroups/bao.csv")
+    subset_of = {"sci": "train", "rec": "train", "comp": "validation"}
+    assert [row["subset"] for row in rows] == [subset_of.get(row["class"].partition(".")[0], "test") for row in rows]
+    names = classes("20-newsgroups", "bao")
+    labels = {"talk.politics.mideast": 0, "comp.windows.x": 6, "rec.autos": 10, "soc.religion.christian": 19}
+    assert {name: names.index(name) for name in labels} == labels
+    assert digest(f"{label} {name}" for label, name in enumerate(names)) == "9f80d3d75aa693e9"
+    # The same: train 2, 3, 4, 7, 11, 12, 13, 18, 19, 20; validation 1, 22, 23, 6, 9.
+    found = {
+        subset: [i for i, row in enumerate(table("splits/amazon-reviews/bao.csv")) if row["subset"] == subset]
+        for subset in SUBSETS
+    }
+    assert found["train"] == [2, 3, 4, 7, 11, 12, 13, 18, 19, 20]
+    assert found["validation"] == [1, 6, 9, 22, 23]
+    # The same: range(15), range(15, 20), range(20, 31); names of some as allenai/flex found them.
+    assert [row["subset"] for row in table("splits/reuters-21578/bao.csv")] == (
+        ["train"] * 15 + ["validation"] * 5 + ["test"] * 11
+    )
+    topics = classes("reuters-21578", "bao")
+    labels = {"trade": 28, "grain": 12, "acq": 0, "iron-steel": 15, "money-supply": 19, "nat-gas": 20, "wpi": 30}
+    assert {name: topics.index(name) for name in labels} == labels
+
+
+def test_the_relations_stand_in_the_order_of_the_official_files() -> None:
+    # thunlp/FewRel, _processed_data/train_rel2scope.json and val_rel2scope.json, whose keys are in the files' order:
+    # some of the first 64, all of the last 16.
+    names = classes("few-rel", "bao")
+    order = {"P931": 0, "P4552": 1, "P449": 7, "P1411": 23, "P1877": 29, "P17": 35, "P674": 42, "P86": 51, "P131": 63}
+    assert {name: names.index(name) for name in order} == order
+    validation = "P177 P364 P2094 P361 P641 P59 P413 P206 P412 P155 P26 P410 P25 P463 P40 P921"
+    assert names[64:] == validation.split()
+    assert digest(f"{label} {name}" for label, name in enumerate(names)) == "c384f068eccb282f"
+    # YujiaBao/Distributional-Signatures, src/dataset/loader.py
+    assert [names.index(name) for name in classes("few-rel", "bao", "validation")] == [7, 9, 17, 18, 20]
+    assert [names.index(name) for name in classes("few-rel", "bao", "test")] == [
+        *(23, 29, 42, 47, 51),
+        *(54, 55, 60, 65, 79),
+    ]
+    # thunlp/FewRel, data/pid2name.json
+    called = {row["class"]: row["name"] for row in table("names/few-rel.csv")}
+    assert list(called) == names
+    assert [called[name] for name in classes("few-rel", "bao", "validation")] == [
+        *("original network", "performer", "publisher", "director", "developer"),
+    ]
+    assert len(set(called.values())) == 80
 
 
 def test_borrowed_splits_are_those_of_the_few_shot_headlines() -> None:

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from l2l_core.errors import UsageError
-from l2l_core.nn import Conv4, ConvClassifier, maml_init_
+from l2l_core.nn import BackboneClassifier, Conv4, ConvClassifier, TextCNN, maml_init_
+from l2l_core.nn.pictures import embedding_size
 
 
 def written_out(backbone: Conv4, images: torch.Tensor) -> torch.Tensor:
@@ -87,6 +88,23 @@ def test_the_classifier_is_features_and_a_linear_layer() -> None:
     torch.testing.assert_close(logits, model.features(images) @ model.classifier.weight.T + model.classifier.bias)
 
 
+def test_a_classifier_on_any_backbone_is_its_embeddings_and_a_linear_layer() -> None:
+    torch.manual_seed(0)
+    for backbone, inputs in (
+        (nn.Sequential(nn.Linear(6, 4), nn.Tanh()), torch.rand(3, 6)),
+        (TextCNN(9, width=5, channels=2), torch.randint(0, 9, (3, 7))),
+    ):
+        width = embedding_size(backbone, tuple(inputs.shape[1:]))
+        model = BackboneClassifier(backbone, ways=5, width=width)
+        assert model.features is backbone
+        assert width == backbone(inputs).shape[1]
+        expected = backbone(inputs) @ model.classifier.weight.T + model.classifier.bias
+        torch.testing.assert_close(model(inputs), expected)
+        with pytest.raises(UsageError) as caught:
+            BackboneClassifier(backbone, ways=5, width=width + 1)(inputs)
+        assert f"but its classifier takes {width + 1}; build it with width={width}, or" in str(caught.value)
+
+
 def test_maml_init_is_xavier_uniform_with_zero_biases() -> None:
     torch.manual_seed(0)
     model = ConvClassifier(Conv4(downsample="stride"), ways=5)
@@ -112,6 +130,9 @@ def test_conv4_refuses_in_words() -> None:
         "Conv4 embeds pictures [M, 1, H, W], but was given [1, 28, 28]; reshape them, or build it with their number "
         "of channels": lambda: Conv4()(torch.rand(1, 28, 28)),
         "ConvClassifier was asked for 0 ways; give at least 1": lambda: ConvClassifier(Conv4(), 0),
+        "BackboneClassifier was asked for 0 ways; give at least 1": lambda: BackboneClassifier(nn.Identity(), 0, 3),
+        "ConvClassifier takes a backbone with convolutions, and Identity has none; take a method that compares "
+        "embeddings, such as protonet or simpleshot": lambda: ConvClassifier(nn.Identity(), 2),
     }
     for message, call in refused.items():
         with pytest.raises(UsageError) as error:

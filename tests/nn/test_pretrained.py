@@ -295,8 +295,12 @@ def test_unknown_names_are_answered_with_the_nearest(hub: Path) -> None:
     )
 
 
-def test_vectors_need_no_backbone_and_what_convolves_says_so() -> None:
-    vectors = torch.rand(2, 7)
+def test_vectors_need_no_backbone_and_methods_that_adapt_one_take_them_too() -> None:
+    vectors = torch.rand(1, 5, 7)
     assert torch.equal(build_backbone("minilm", (7,))(vectors), vectors)
-    with pytest.raises(UsageError, match="MAMLLearner has a net for pictures, but was asked to take vectors of 7"):
-        get_method("maml").build(Setting(5, 1, (7,), backbone="minilm"))
+    learner = get_method("maml").build(Setting(5, 1, (7,), backbone="minilm"))
+    assert {name: tuple(value.shape) for name, value in learner.named_parameters()} == {
+        "model.classifier.weight": (5, 7),
+        "model.classifier.bias": (5,),
+    }
+    assert learner.eval().adapt(vectors, torch.arange(5)[None])(vectors).shape == (1, 5, 5)

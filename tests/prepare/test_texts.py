@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l2l_core.catalog import open_catalog
 from l2l_core.errors import CatalogError, ContentError
 from l2l_core.fetch.archives import open_tree
+from l2l_core.fetch.cache import Cache
+from l2l_core.prepare.build import import_files
 from l2l_core.prepare.readers import Wanted, csv_text, json_lines
 from l2l_core.prepare.readers._texts import tokens
 from l2l_core.records import Subset
-from l2l_core.store import Store
+from l2l_core.store import Store, open_store
 from tests.prepare.raw import MemoryTree, of_class, prepared, split_of, stored, want
 
 ADVICE = "give a complete copy in the layout of the official files"
@@ -133,6 +137,23 @@ def test_the_real_file_is_read_where_it_lies(test_data: Path, tmp_path: Path) ->
         )
         tree.close()
     assert len(set(stores)) == 1
+
+
+def test_the_authors_archive_is_read_as_it_is_packed(test_data: Path, tmp_path: Path) -> None:
+    # As the README of YujiaBao/Distributional-Signatures has it: one object a line, the text a list of tokens.
+    records = news(test_data)
+    lines = [json.dumps({"text": record["raw"].split(" "), "label": record["label"]}) for record in records]
+    with zipfile.ZipFile(tmp_path / "data.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data/huffpost.json", "\n".join([*lines, ""]))
+        for other in ("20news", "amazon", "fewrel", "rcv1", "reuters"):
+            archive.writestr(f"data/{other}.json", '{"text": ["another", "data", "set"], "label": 0}\n')
+    catalog = open_catalog([])
+    record = catalog.dataset("news-journals")
+    cache = Cache.at(tmp_path / "home")
+    packed = open_store(import_files(record, catalog, cache, [tmp_path / "data.zip"], form="authors"))
+    plain = open_store(import_files(record, catalog, cache, [test_data / "huffpost"], form="metaprompter"))
+    assert len(packed) == 36_900
+    assert (packed.source, packed.data_sha256) == (plain.source, plain.data_sha256)
 
 
 def test_tokens_are_about_those_of_the_few_shot_edition(test_data: Path) -> None:
@@ -258,6 +279,16 @@ REFUSED: list[tuple[list[str | bytes], str]] = [
     ([GOOD[0], '{"raw": "x", "label": -1}'], f"{PLACE} has the label -1, but the 2 classes count from 0; {ADVICE}"),
     ([GOOD[0], '{"raw": "x", "label": "1"}'], f"{PLACE} has a label that is no number of a class; {ADVICE}"),
     ([GOOD[0], '{"raw": "x", "label": true}'], f"{PLACE} has a label that is no number of a class; {ADVICE}"),
+    ([GOOD[0], '{"raw": "x", "label": null}'], f"{PLACE} has a label that is no number of a class; {ADVICE}"),
+    ([GOOD[0], '{"raw": "x", "label": 1.0}'], f"{PLACE} has a label that is no number of a class; {ADVICE}"),
+    (
+        [GOOD[0].encode("utf-16")],
+        f"made: line 1 of x/huffpost.json in copy.zip is not UTF-8 (invalid start byte at byte 0 of it); {ADVICE}",
+    ),
+    (
+        [GOOD[0], '{"raw": "café", "label": 1}'.encode("latin-1")],
+        f"{PLACE} is not UTF-8 (invalid continuation byte at byte 12 of it); {ADVICE}",
+    ),
     ([GOOD[0]], f"made: 1 of 2 classes are missing from copy.zip (the first is POLITICS); {ADVICE}"),
     ([], f"made: 2 of 2 classes are missing from copy.zip (the first is ARTS & CULTURE); {ADVICE}"),
     (["[]"], f"made: 2 of 2 classes are missing from copy.zip (the first is ARTS & CULTURE); {ADVICE}"),
@@ -285,6 +316,97 @@ def test_what_is_not_the_data_set_is_refused(lines: list[str | bytes], message: 
         small_read(*lines)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+KEYED = {"file": "wiki.json", "text_fields": "tokens", "labels": "key"}
+
+
+def keyed_read(content: str | bytes, **more: str) -> dict[str, list[str]]:
+    files = {"wiki.json": content if isinstance(content, bytes) else content.encode()}
+    files |= {name: text.encode() for name, text in more.items()}
+    options = {**KEYED, "files": list(files)} if more else KEYED
+    if more:
+        del options["file"]
+    wanted = want(SMALL, options, modality="texts")
+    assert json_lines.recognises(MemoryTree(files), json_lines.options_of(options, ""))
+    raw = json_lines.read(MemoryTree(files), wanted)
+    return {name: [raw.load(example).tobytes().decode() for example in raw.examples[name]] for name in wanted.classes}
+
+
+def test_the_class_may_be_the_key_of_an_array() -> None:
+    arrays = {
+        "ARTS & CULTURE": [{"tokens": ["one", "]", "\\", '"{,'], "h": ["one", "Q1", [[0]]]}, {"tokens": []}],
+        "POLITICS": [{"tokens": "two\nlines"}],
+    }
+    expected = {"ARTS & CULTURE": ['one ] \\ "{,', ""], "POLITICS": ["two\nlines"]}
+    for indent in (None, 2):
+        for mark in ("", "\ufeff"):
+            assert keyed_read(f"{mark} {json.dumps(arrays, indent=indent)}\n ") == expected
+    escaped = json.dumps(arrays).replace("ARTS & CULTURE", "\\u0041RTS & CULTURE")
+    assert keyed_read(escaped) == expected
+    # A class may lie in several files, and one file hold no text of another.
+    parts = '{"POLITICS": [{"tokens": ["three"]}], "ARTS & CULTURE": []}'
+    assert keyed_read(json.dumps(arrays), **{"val.json": parts}) == {**expected, "POLITICS": ["two\nlines", "three"]}
+
+
+NO_OBJECT = "made: wiki.json in copy.zip is not one whole object with an array for each class; "
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", NO_OBJECT),
+        ("{}", NO_OBJECT),
+        ('[{"tokens": ["a"]}]', NO_OBJECT),
+        ('{"POLITICS": {"tokens": ["a"]}}', NO_OBJECT),
+        ('{"POLITICS": [] "ARTS & CULTURE": []}', NO_OBJECT),
+        ('{"POLITICS": [], "ARTS & CULTURE": []', NO_OBJECT),
+        ('{"POLITICS": []} {}', NO_OBJECT),
+        ('{"POLITICS": [],}', NO_OBJECT),
+        ('{"POLITICS": [{"tokens": ["a"]}', "made: wiki.json in copy.zip is not one whole array, though it begins"),
+        (
+            '{\n"\\x": []}',
+            "made: wiki.json in copy.zip has a key in line 2 that is no text of JSON (Invalid \\escape); ",
+        ),
+        (b'{"\xff": []}', "made: wiki.json in copy.zip is not UTF-8 (invalid start byte at byte 1 of it); "),
+        ('{"SPORTS":\n[{"tokens": ["a"]}]}', "made: line 2 of wiki.json in copy.zip is of 'SPORTS', which is none of"),
+        (
+            '{"POLITICS": [\n{"tokens": ["a"]},\n{"text": "a"}]}',
+            "made: line 3 of wiki.json in copy.zip has no field tok",
+        ),
+        ('{"POLITICS": [\n3]}', "made: line 2 of wiki.json in copy.zip is JSON, but no object; "),
+        (
+            '{"POLITICS": [,]}',
+            "made: line 1 of wiki.json in copy.zip is not JSON (Expecting value at character 0 of it",
+        ),
+        ("{".encode("utf-16"), NO_OBJECT),
+    ],
+)
+def test_arrays_by_class_that_are_none_are_refused(content: str | bytes, message: str) -> None:
+    with pytest.raises(ContentError) as caught:
+        keyed_read(content)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_files_count_in_their_order_and_each_must_be_there() -> None:
+    options = {**FEW_SHOT, "files": ["b.json", "a.json"]}
+    del options["file"]
+    tree = MemoryTree({"x/a.json": GOOD[0].encode(), "y/b.json": "\n".join([GOOD[1], GOOD[0]]).encode()})
+    wanted = want(SMALL, options, modality="texts")
+    raw = json_lines.read(tree, wanted)
+    assert [(record.file, record.place.line) for record in raw.examples["ARTS & CULTURE"]] == [
+        ("y/b.json", 2),
+        ("x/a.json", 1),
+    ]
+    half = MemoryTree({"a.json": GOOD[0].encode()})
+    assert not json_lines.recognises(half, json_lines.options_of(options, ""))
+    with pytest.raises(ContentError) as caught:
+        json_lines.read(half, wanted)
+    assert str(caught.value) == f"made: copy.zip has no file b.json; {ADVICE}"
+    with pytest.raises(CatalogError) as refused:
+        json_lines.options_of({**options, "file": "c.json"}, "made: ")
+    assert refused.value.problems == ("made: file: unknown field, did you mean 'files'?",)
 
 
 def test_names_that_are_none_and_counts_that_are_wrong() -> None:
@@ -462,7 +584,7 @@ def test_options_that_cannot_be_are_named() -> None:
     assert caught.value.problems == (
         "made: first: expected at least 1, found 0",
         "made: file: expected text, found an empty list",
-        "made: labels: expected position or name, found 'nmae'",
+        "made: labels: expected position, name or key, found 'nmae'",
         "made: tokens: unknown field, did you mean 'tokenise'?",
     )
     with pytest.raises(CatalogError) as caught:
@@ -475,7 +597,7 @@ def test_options_that_cannot_be_are_named() -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(st.tuples(st.sampled_from(list(SMALL)), st.text()), min_size=1), st.booleans(), st.integers(0, 3))
+@given(st.lists(st.tuples(st.sampled_from(list(SMALL)), st.text()), min_size=1), st.booleans(), st.integers(0, 4))
 def test_any_text_comes_back(rows: list[tuple[str, str]], ascii_only: bool, packing: int) -> None:
     counts = Counter(name for name, _ in rows)
     wanted_classes = {name: SMALL[name] for name in SMALL if name in counts}
@@ -486,6 +608,10 @@ def test_any_text_comes_back(rows: list[tuple[str, str]], ascii_only: bool, pack
         content = "\n".join(written) if packing == 0 else "[" + ",\n".join(written) + "]"
         reader: Any = json_lines
         options: Mapping[str, Any] = FULL
+    elif packing == 3:
+        arrays = {name: [{"tokens": text} for its_class, text in rows if its_class == name] for name in wanted_classes}
+        content, reader = json.dumps(arrays, ensure_ascii=ascii_only, indent=1), json_lines
+        options = {**KEYED, "file": "data.json"}
     else:
         stream = io.StringIO(newline="")
         csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([("category", "headline"), *rows])
@@ -497,16 +623,18 @@ def test_any_text_comes_back(rows: list[tuple[str, str]], ascii_only: bool, pack
 
 
 @settings(deadline=None, max_examples=300)
-@given(
-    st.integers(0, 10_000), st.binary(min_size=1, max_size=4), st.sampled_from([json_lines, csv_text]), st.booleans()
-)
-def test_damaged_files_are_refused_or_read(at: int, patch: bytes, reader: Any, array: bool) -> None:
-    if reader is csv_text:
-        good = bytearray((HEADER + 'POLITICS,"a\nb"\nARTS & CULTURE,c\n').encode())
-    else:
-        good = bytearray(("[" + ",\n".join(GOOD) + "]" if array else "\n".join(GOOD)).encode())
+@given(st.integers(0, 10_000), st.binary(min_size=1, max_size=4), st.sampled_from(["lines", "array", "keyed", "table"]))
+def test_damaged_files_are_refused_or_read(at: int, patch: bytes, packing: str) -> None:
+    whole, options = {
+        "lines": ("\n".join(GOOD), FEW_SHOT),
+        "array": ("[" + ",\n".join(GOOD) + "]", FEW_SHOT),
+        "keyed": ('{"POLITICS":\n[{"tokens": ["a"]},\n{"tokens": "b"}], "ARTS & CULTURE": [{"tokens": []}]}', KEYED),
+        "table": (HEADER + 'POLITICS,"a\nb"\nARTS & CULTURE,c\n', TABLE),
+    }[packing]
+    good = bytearray(whole.encode())
     good[at % len(good) : at % len(good) + len(patch)] = patch
-    options = {**TABLE, "files": "huffpost.json"} if reader is csv_text else FEW_SHOT
+    reader: Any = csv_text if packing == "table" else json_lines
+    options = {**options, "files" if packing == "table" else "file": "huffpost.json"}
     try:
         raw = reader.read(MemoryTree({"huffpost.json": bytes(good)}), want(SMALL, options, modality="texts"))
         raw.digest()

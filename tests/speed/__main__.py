@@ -13,13 +13,39 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.speed import devices, evaluation, inner_loop, loaders, methods, opening, pictures, processes, scale, tasks
+from tests.speed import (
+    devices,
+    evaluation,
+    inner_loop,
+    loaders,
+    methods,
+    opening,
+    pictures,
+    processes,
+    scale,
+    sounds,
+    tasks,
+    texts,
+)
 from tests.speed.measure import seconds
 
 TOPICS = {
     module.__name__.rpartition(".")[2]: module
     # The methods last, as they change how memory is kept.
-    for module in (opening, scale, tasks, pictures, loaders, evaluation, inner_loop, devices, processes, methods)
+    for module in (
+        opening,
+        scale,
+        tasks,
+        pictures,
+        loaders,
+        texts,
+        sounds,
+        evaluation,
+        inner_loop,
+        devices,
+        processes,
+        methods,
+    )
 }
 
 

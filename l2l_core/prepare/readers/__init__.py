@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VERSIONS: Final = {
     "array_files": 1,
-    "audio_folders": 1,
+    "audio_folders": 2,
     "bitmaps": 1,
     "cifar": 1,
     "coco": 1,
@@ -38,6 +38,7 @@ VERSIONS: Final = {
     "labelled_lists": 1,
     "matlab_labels": 1,
     "png_pickles": 1,
+    "text_folders": 1,
 }
 """Name of each reader, which is its module's, and the version of its result."""
 

@@ -54,13 +54,20 @@ class TextOptions:
     ignore_classes: tuple[str, ...]
 
 
-class Record(NamedTuple):
-    """Where a record is: its file, the place of its bytes in it, and the number of its first line, from 1."""
+class Place(NamedTuple):
+    """Where a record is in its file: its bytes, the number of its first line, from 1, and the key it stands under."""
 
-    file: str
     start: int
     end: int
     line: int
+    key: str = ""
+
+
+class Record(NamedTuple):
+    """Where a record is: its file, and its place there."""
+
+    file: str
+    place: Place
 
 
 class Parsed(NamedTuple):
@@ -77,12 +84,12 @@ class Format(Protocol):
     Both raise ContentErrors whose message is the second half of a sentence that begins with the file or record.
     """
 
-    def cut(self, content: memoryview) -> Iterator[tuple[int, int, int]]:
-        """Start, end and line of each record of the file, not yet looked into."""
+    def cut(self, content: memoryview) -> Iterator[Place]:
+        """The place of each record of the file, not yet looked into."""
         ...
 
-    def parse(self, record: bytes) -> Parsed:
-        """What is in a record."""
+    def parse(self, record: bytes, key: str) -> Parsed:
+        """What is in a record, which stands under that key."""
         ...
 
 
@@ -147,18 +154,19 @@ def read_texts(tree: Tree, wanted: Wanted, options: TextOptions, formats: Mappin
     examples: dict[str, list[Record]] = {name: [] for name in wanted.classes}
 
     def parsed(record: Record) -> Parsed:
-        content = contents[record.file][record.start : record.end].tobytes()
-        return said_of(_place(record, wanted, tree), partial(formats[record.file].parse, content))
+        start, end, _, key = record.place
+        content = contents[record.file][start:end].tobytes()
+        return said_of(_said(record, wanted, tree), partial(formats[record.file].parse, content, key))
 
     for file, content in contents.items():
         for place in said_of(f"{wanted.dataset}: {file} in {tree.name}", partial(_cut, formats[file], content)):
-            record = Record(file, *place)
+            record = Record(file, place)
             class_name, text, token_count = parsed(record)
             if class_name in options.ignore_classes:
                 continue
             if class_name not in examples:
                 raise ContentError(
-                    f"{_place(record, wanted, tree)} is of {class_name!r}, which is none of the {len(examples):,} "
+                    f"{_said(record, wanted, tree)} is of {class_name!r}, which is none of the {len(examples):,} "
                     f"classes; {ADVICE}"
                 )
             if len(examples[class_name]) == options.first:
@@ -175,7 +183,7 @@ def read_texts(tree: Tree, wanted: Wanted, options: TextOptions, formats: Mappin
             return np.frombuffer((text.lower() if options.lower_case else text).encode(), np.uint8)
         except UnicodeEncodeError:
             raise ContentError(
-                f"{_place(record, wanted, tree)} has half a character (a lone surrogate) in its text; {ADVICE}"
+                f"{_said(record, wanted, tree)} has half a character (a lone surrogate) in its text; {ADVICE}"
             ) from None
 
     def digest() -> str:
@@ -184,9 +192,9 @@ def read_texts(tree: Tree, wanted: Wanted, options: TextOptions, formats: Mappin
     return RawDataset(examples, load, digest, None)
 
 
-def _cut(layout: Format, content: memoryview) -> list[tuple[int, int, int]]:
+def _cut(layout: Format, content: memoryview) -> list[Place]:
     return list(layout.cut(content))
 
 
-def _place(record: Record, wanted: Wanted, tree: Tree) -> str:
-    return f"{wanted.dataset}: line {record.line:,} of {record.file} in {tree.name}"
+def _said(record: Record, wanted: Wanted, tree: Tree) -> str:
+    return f"{wanted.dataset}: line {record.place.line:,} of {record.file} in {tree.name}"

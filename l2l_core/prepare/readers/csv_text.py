@@ -20,7 +20,7 @@ from l2l_core.fields import every_field
 from l2l_core.prepare.readers import RawDataset, Wanted
 from l2l_core.prepare.readers._members import ADVICE, said_of
 from l2l_core.prepare.readers._tables import find_file, matching
-from l2l_core.prepare.readers._texts import Parsed, TextOptions, decoded, lines, read_texts, text_options
+from l2l_core.prepare.readers._texts import Parsed, Place, TextOptions, decoded, lines, read_texts, text_options
 
 MAX_FIELD: Final = 2**24
 """Characters of a field: several novels, where Python's own limit is a novella. What is longer has lost a quote."""
@@ -103,10 +103,10 @@ class _Csv:
     label: int
     text: int
 
-    def cut(self, content: memoryview) -> Iterator[tuple[int, int, int]]:
-        return islice(_rows(content), 1, None)
+    def cut(self, content: memoryview) -> Iterator[Place]:
+        return (Place(*row) for row in islice(_rows(content), 1, None))
 
-    def parse(self, record: bytes) -> Parsed:
+    def parse(self, record: bytes, key: str) -> Parsed:
         fields = _fields(record)
         if len(fields) != self.columns:
             raise ContentError(f"has {len(fields)} fields instead of {self.columns}; {ADVICE}")
