@@ -744,7 +744,7 @@ def _strays(catalog: Catalog, datasets: Mapping[str, DatasetRecord]) -> Iterator
                 yield f"{path}: file name: {UnknownNameError('data set', path.stem, datasets)}"
         for path in sorted((root / "metadata/results").rglob("*.csv")):
             if path.parent.name not in ("published", "own", "paired"):
-                yield f"{path}: file name: figures stand in results/published/, results/own/ or results/paired/"
+                yield f"{path}: file name: figures stand in published/, own/ or paired/ of results/"
             elif path.stem not in catalog.benchmarks:
                 yield f"{path}: file name: {UnknownNameError('benchmark', path.stem, catalog.benchmarks)}"
 

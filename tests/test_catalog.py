@@ -656,7 +656,7 @@ def test_a_table_of_figures_that_stands_elsewhere_is_named(root: Path) -> None:
     (root / OWN).with_stem("small-3w1s").write_bytes((root / OWN).read_bytes())
     assert problems_of(root) == [
         "metadata/results/own/small-3w1s.csv: file name: unknown benchmark 'small-3w1s'; did you mean 'small-3w2s'?",
-        "metadata/results/small-3w2s.csv: file name: figures stand in results/published/ or results/own/",
+        "metadata/results/small-3w2s.csv: file name: figures stand in published/, own/ or paired/ of results/",
     ]
 
 

@@ -24,12 +24,12 @@ def run(
 ) -> None:
     """Compare results episode by episode: the mean difference with its 95% interval, and whether it is beyond noise.
 
+    A recorded run is called like its folder, or like its file.
+
     Examples:
         l2l compare protonet.json maml.json
         l2l compare runs/a runs/b runs/c --json
         l2l compare runs/* --record metadata/results/paired
-
-    A recorded run is called like its folder, or like its file.
     """
     from l2l_core.errors import UsageError
     from l2l_core.evaluation.comparison import paired, read_report

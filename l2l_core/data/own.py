@@ -45,9 +45,9 @@ def from_folder(
 
     Pictures, or else sounds, or else .txt files are its examples; other files do not matter, nor do folders whose names
     begin with a dot. Sounds are WAV files of one channel and 16 bits, or with the extra ``audio`` any WAV, FLAC, Ogg,
-    MP3, AIFF or AU; of several channels their mean, and silence is a sound like any other. It is prepared once, into a
-    store in the cache, which later calls open; where a file was added, removed or changed, it is prepared anew, and the
-    store of before is removed.
+    MP3, AIFF or AU; of several channels their mean, and silence is a sound like any other, even of no samples. It is
+    prepared once, into a store in the cache, which later calls open; where a file was added, removed or changed, it is
+    prepared anew, and the store of before is removed.
     A file ``classes.csv`` beside the class folders, as `to_folder` writes it, says what the classes are called.
 
     Args:

@@ -80,7 +80,9 @@ def test_a_recipe_can_be_built_and_its_settings_are_taken(name: str, form: str) 
     drawn = record.dataset == "omniglot"
     height, width = record.image_size or (28, 28)
     own = {key: value for key, value in budget.settings.items() if key not in OF_TRAINING}
-    setting = Setting(record.ways, record.shots, (1 if drawn else 3, height, width), 64, budget.backbone, own)
+    # Of headlines MiniLM's vectors.
+    shape = (384,) if record.dataset == "news-journals" else (1 if drawn else 3, height, width)
+    setting = Setting(record.ways, record.shots, shape, 64, budget.backbone, own)
     counts = np.full(64, 20 if drawn else 600)
     index = ClassIndex(range(64), np.cumsum(counts) - counts, counts)
     how = training_for(recipe.method, setting, record, index, budget.settings)
