@@ -56,12 +56,22 @@ def test_data() -> Path:
 @pytest.fixture(scope="session")
 def omniglot_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with the real Omniglot in it, imported once a run."""
-    home = _shared(tmp_path_factory) / "omniglot-home"
+    return _imported("omniglot", test_data / "omniglot", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def news_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the real news headlines in it, imported once a run."""
+    return _imported("news-journals", test_data / "huffpost/huffpost.json", tmp_path_factory)
+
+
+def _imported(dataset: str, place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = _shared(tmp_path_factory) / f"{dataset}-home"
     catalog, cache = open_catalog(), Cache.at(home)
-    record = catalog.dataset("omniglot")
+    record = catalog.dataset(dataset)
     with cache.lock("import-once"):
         if prepared_form(record, cache) is None:
-            import_files(record, catalog, cache, [test_data / "omniglot"])
+            import_files(record, catalog, cache, [place])
     return home
 
 
