@@ -89,6 +89,14 @@ def test_texts_are_encoded_once_and_kept_by_data_encoder_and_version(tmp_path: P
     assert unkept.count == 32
 
 
+def test_what_was_made_by_a_model_of_the_hub_has_a_file_name_of_its_own(tmp_path: Path) -> None:
+    cache = Cache.at(tmp_path)
+    encoded(texts(), Lengths(name="hub:../some/model"), cache)
+    (path,) = cache.stores("news").rglob("*.safetensors")
+    assert path.parent == cache.stores("news") / "vectors"
+    assert path.name.startswith("hub-..-some-model-")
+
+
 def test_only_texts_are_encoded(tmp_path: Path) -> None:
     numbers = PreparedDataset(hold_arrays("numbers", np.zeros((2, 3), np.float32), [0, 1], "arrays"))
     with pytest.raises(UsageError) as caught:
