@@ -66,16 +66,16 @@ class Model:
 
 def test_a_model_of_the_hub_is_an_encoder_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "import_module", lambda _: SimpleNamespace(SentenceTransformer=Model))
-    encoder = get_encoder("hub:some/model", never)
+    encoder = get_encoder("hub:some/model", tuple)
     assert (encoder.name, encoder.version) == ("hub:some/model", "some/model")
     np.testing.assert_array_equal(encoder.encode(["abc"]), [[3, 10]])
     with pytest.raises(FetchError) as caught:
-        get_encoder("hub:on/the-hub", never).encode(["ab"])
+        get_encoder("hub:on/the-hub", tuple).encode(["ab"])
     assert str(caught.value) == (
         "cannot get the model on/the-hub from the hub (no route); check its name and the network"
     )
     with pytest.raises(UnknownNameError, match="unknown encoder of texts 'hub:'"):
-        get_encoder("hub:", never)
+        get_encoder("hub:", tuple)
 
 
 def test_a_sentence_encoder_takes_the_installed_model_or_the_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
