@@ -26,8 +26,7 @@ class Classemes(PretrainedLearner):
     these is for an example. The square roots of the probabilities, minus their mean, stand beside the embedding, which
     has been centred and brought to length 1 (CL2N): the cosine of two examples then grows with their Bhattacharyya
     coefficient, so that what two of them share of the training classes counts beside what their embeddings share. On a
-    frozen backbone the directions are all that is learned, and they say nothing but what its own cosines could; that is
-    why they do not overfit a handful of training classes, as learned maps of the embedding do.
+    frozen backbone one direction a training class is all that is learned.
 
     Of queries and prototypes a part of the prototypes' mean is taken away, which is what the ways have in common.
 
