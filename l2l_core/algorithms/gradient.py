@@ -47,6 +47,7 @@ class Settings(TypedDict, total=False):
     clip: float | None
     checkpoint: bool
     strategy: Strategy
+    zero_classifier: bool
 
 
 class Chunk(NamedTuple):
@@ -87,6 +88,9 @@ class GradientLearner(Learner):
         clip: the length to which a task's inner gradients are shortened where they are longer; None leaves them.
         checkpoint: whether to keep the graph of √steps inner steps at a time only: memory against one more run.
         strategy: how the tasks share the device; see `Strategy`.
+        zero_classifier: start every task with a ``model.classifier`` of zeros instead of a learned one (the zeroing
+            trick of Kao et al. 2022, "MAML is a noisy contrastive learner in classification"). The model's own
+            classifier stays what it was when the learner was built.
 
     Dropout is active in the inner loop and for queries in train mode, with new masks every step, and off in eval mode.
     Under ``torch.autocast`` the forward passes are in lower precision, while parameters, inner gradients and steps
@@ -109,6 +113,7 @@ class GradientLearner(Learner):
         clip: float | None = None,
         checkpoint: bool = False,
         strategy: Strategy = "auto",
+        zero_classifier: bool = False,
     ) -> None:
         super().__init__(norm)
         test_steps = steps if test_steps is None else test_steps
@@ -135,6 +140,11 @@ class GradientLearner(Learner):
                 f"{who} was asked to move {unknown[0]!r}, but {type(model).__name__} has no such parameter; give names "
                 "of its named_parameters()"
             )
+        if zero_classifier and not any(map(_of_classifier, moving)):
+            raise UsageError(
+                f"{who} was asked for zero_classifier = True, but moves no parameter of a classifier; leave it out, or "
+                "give a model whose last layer is called 'classifier', as that of BackboneClassifier is"
+            )
         self.model = model
         self.moving = moving
         self.steps = steps
@@ -144,6 +154,7 @@ class GradientLearner(Learner):
         self.clip = clip
         self.checkpoint = checkpoint
         self.strategy = strategy
+        self.zero_classifier = zero_classifier
         follow(self, norm)
 
     @abstractmethod
@@ -163,7 +174,13 @@ class GradientLearner(Learner):
                 f"{type(self).__name__} was built to move {frozen[0]!r}, which requires no gradient any more; freeze "
                 "before building it, or let it require one"
             )
-        return {name: parameters[name].expand(len(chunk.tasks), *parameters[name].shape) for name in self.moving}
+        stacked = {name: parameters[name].expand(len(chunk.tasks), *parameters[name].shape) for name in self.moving}
+        if not self.zero_classifier:
+            return stacked
+        return {
+            name: torch.zeros_like(value).requires_grad_() if _of_classifier(name) else value
+            for name, value in stacked.items()
+        }
 
     def prepare(self, chunk: Chunk, x: Tensor) -> Tensor:
         """What the steps see of pictures [B, ·, C, H, W]: what no moving parameter changes is best computed here."""
@@ -432,6 +449,10 @@ def call_tasks(net: nn.Module, buffers: dict[str, Tensor], params: Params, x: Te
     if len(x) == 1:
         return of_task({name: value[0] for name, value in placed.items()}, x[0])[None]
     return torch.vmap(of_task, randomness="different")(placed, x)
+
+
+def _of_classifier(name: str) -> bool:
+    return name.startswith("classifier.")
 
 
 def cross_entropies(logits_BMN: Tensor, labels_BM: Tensor) -> Tensor:
