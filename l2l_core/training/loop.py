@@ -9,7 +9,8 @@ come without. Within `distributed.joined` several processes share out each step 
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
@@ -34,6 +36,7 @@ from l2l_core.errors import DivergedError, UsageError
 from l2l_core.evaluation.report import hardware, versions
 from l2l_core.evaluation.run import accuracies_of
 from l2l_core.evaluation.statistics import mean_ci95
+from l2l_core.files import writing
 from l2l_core.training.build import build_learner, setting_for, settings_of, training_for, usable_device
 from l2l_core.training.checkpoints import (
     load_checkpoint,
@@ -189,7 +192,7 @@ def train(
     Raises:
         UnknownNameError: no such method, backbone or setting.
         UsageError: no budget, two, or one that is not a positive number; a seed that does not fit 64 bits; a setting
-            that cannot be; or the folder holds another run.
+            that cannot be; the folder holds another run, or another process is training in it.
         TaskError: the training or validation classes are too few for the benchmark's ways, or one has too few examples.
         DivergedError: the loss, or a weight, became infinite or NaN. What validated best before is in the folder.
         StoreError: the data set is not in the cache (says how to get it), or damaged.
@@ -241,10 +244,10 @@ def train(
         episodes,
         folder,
     )
-    run.begin(fresh, say)
     # Dropout and its kin draw from the global generators, which are the caller's again afterwards.
     on_gpu = sorted({parameter.device.index for parameter in learner.parameters() if parameter.is_cuda})
-    with distributed.interrupts_held() as interrupted:
+    with _kept_free(folder), distributed.interrupts_held() as interrupted:
+        run.begin(fresh, say)
         try:
             with torch.random.fork_rng(on_gpu):
                 run.go(progress, interrupted)
@@ -264,6 +267,41 @@ def train(
                 "episodes"
             ) from None
         return run.finish()
+
+
+@contextmanager
+def _kept_free(folder: Path | None) -> Iterator[None]:
+    """A context in which no other process trains in the folder; of a job's processes the first one keeps it free.
+
+    Raises:
+        UsageError: another process is training in it.
+        CacheError: the folder cannot be written to.
+    """
+    if folder is None:
+        yield
+        return
+    path = folder / "training.lock"
+    lock = FileLock(path)
+
+    def acquire() -> None:
+        with writing("the lock of a run", path, "choose another place"):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise UsageError(
+                    f"another process is training in {folder}; wait until it is done, or give another folder"
+                ) from None
+
+    distributed.from_first(acquire)
+    try:
+        yield
+    finally:
+        # While it is held: whoever has opened the file that goes here finds out, and looks again.
+        if lock.is_locked:
+            with suppress(OSError):
+                path.unlink()
+        lock.release()
 
 
 class _Run:

@@ -46,6 +46,25 @@ def test_a_short_run_is_the_beginning_of_a_long_one(opened: Benchmark) -> None:
     assert timeless(short.history) == timeless(long.history[:2])
 
 
+def test_a_folder_has_one_run_at_a_time(opened: Benchmark, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def second_run(_: str) -> None:
+        with pytest.raises(UsageError) as error:
+            train(opened, "protonet", episodes=4, settings=QUICK, folder=folder)
+        assert str(error.value) == (
+            f"another process is training in {folder}; wait until it is done, or give another folder"
+        )
+        seen.append(sorted(path.name for path in folder.iterdir()))
+
+    seen: list[list[str]] = []
+    train(opened, "protonet", episodes=4, settings=QUICK, folder=folder)
+    train(opened, "protonet", episodes=8, settings=QUICK, folder=folder, say=second_run)  # it says that it goes on
+    assert len(seen) == 1
+    train(opened, "protonet", episodes=8, settings=QUICK, folder=folder)
+    assert "training.lock" not in {path.name for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize(
     ("settings", "plain"),
     [
