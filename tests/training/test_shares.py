@@ -19,8 +19,10 @@ from l2l_core.algorithms.learner import Learner
 from l2l_core.algorithms.maml import MAMLLearner
 from l2l_core.data.batches import Tasks
 from l2l_core.data.benchmarks import load_benchmark
+from l2l_core.data.variable import VariableTasks
 from l2l_core.errors import DistributedError, UsageError
-from l2l_core.evaluation.run import evaluate
+from l2l_core.evaluation.grid import accuracy_grid
+from l2l_core.evaluation.run import accuracies_of, evaluate
 from l2l_core.training import loop
 from l2l_core.training.build import build_learner
 from l2l_core.training.loop import TrainingRun, train
@@ -263,24 +265,36 @@ def test_a_loss_that_is_infinite_in_one_process_is_so_in_all(two: Ranks, benchma
 
 def _evaluate(benchmark: str, method: str, kind: str) -> dict[str, Any]:
     opened = load_benchmark(benchmark)
-    if kind == "variable":
-        opened = replace(opened, record=replace(opened.record, kind="variable"))
     learner: Learner = build_learner(opened, method, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         report = evaluate(opened, learner, 300 if kind == "embedded" else 50)
+        cells = accuracy_grid(opened, learner, (2, 3), (1, 2), 10)
     return {
         name: getattr(report, name)
         for name in ("accuracies", "accuracy", "ci95", "episodes_digest", "per_class", "confusions")
-    }
+    } | {"grid": cells}
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), [("maml", ""), ("protonet", "embedded"), ("simpleshot", "embedded"), ("maml++", "")]
+    ("method", "kind"),
+    [("maml", ""), ("protonet", "embedded"), ("simpleshot", "embedded"), ("maml++", "")],
 )
 def test_evaluation_in_two_processes_is_that_in_one_to_the_bit(
     two: Ranks, benchmark: str, method: str, kind: str
 ) -> None:
     whole = _evaluate(benchmark, method, kind)
     assert len(set(whole["accuracies"])) > 2
+    assert len(whole["grid"]) == (4 if kind == "embedded" else 2)
     assert two.call(_evaluate, benchmark, method, kind) == [whole, whole]
+
+
+def _uneven(benchmark: str) -> list[float]:
+    opened = load_benchmark(benchmark)
+    return accuracies_of(build_learner(opened, "protonet", 1), VariableTasks(opened.dataset(), 0, min_ways=2), 20)
+
+
+def test_episodes_of_several_sizes_are_shared_out_too(two: Ranks, benchmark: str) -> None:
+    whole = _uneven(benchmark)
+    assert len(set(whole)) > 2
+    assert two.call(_uneven, benchmark) == [whole, whole]
